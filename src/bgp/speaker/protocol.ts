@@ -1,0 +1,125 @@
+// The border between the main thread and the worker that owns sockets, timers and sessions: plain data both ways.
+// Commands are level-triggered (a complete configuration, complete routes by key), events report what is.
+
+import type { Asn, RouterId } from '../../net/asn.ts'
+import type { Ip } from '../../net/ip.ts'
+import type { Prefix } from '../../net/prefix.ts'
+import type { Family } from '../packet/message.ts'
+import type { Route } from '../rib/route.ts'
+
+/** A named set of routes. Peers that are to hear the same share one. */
+export type TableName = string
+
+export interface PeerConfig {
+  /** BgpPeer name: the identity of the session across reconfigurations. */
+  readonly name: string
+  readonly address: Ip
+  /** Interface of a link-local `address`. */
+  readonly zone?: string
+  readonly port: number
+  readonly peerAsn: Asn
+  readonly localAsn: Asn
+  readonly sourceAddress?: Ip
+  /** TCP-MD5 (RFC 2385), at most 80 bytes. Never logged, never part of a status. */
+  readonly password?: string
+  readonly holdTimeSeconds: number
+  readonly keepaliveSeconds: number
+  readonly connectRetrySeconds: number
+  /** IP TTL of outgoing packets on eBGP; 1 for directly connected routers. */
+  readonly ttl: number
+  /** GTSM (RFC 5082): packets from more than this many hops away are dropped; sends TTL 255. */
+  readonly ttlSecurityHops?: number
+  readonly families: readonly Family[]
+  readonly addPath: 'auto' | 'require' | 'off'
+  readonly gracefulRestart?: { readonly restartSeconds: number; readonly longLivedSeconds: number }
+  /** 'node': next hops as in the table; 'self': this speaker's own address on the session. */
+  readonly nextHop: 'node' | 'self'
+  readonly passive: boolean
+  /** Administratively down, with the text of RFC 9003. */
+  readonly shutdown?: string
+  readonly maxPrefixesIn: number
+  readonly table: TableName
+}
+
+export interface SpeakerConfig {
+  readonly routerId: RouterId
+  /** 0 = never listen. */
+  readonly listenPort: number
+  /** Empty = all. */
+  readonly listenAddresses: readonly Ip[]
+  readonly peers: readonly PeerConfig[]
+}
+
+export type SpeakerCommand =
+  /** The complete configuration. Peers that are not in it are closed (Cease/3); unchanged ones are not touched. */
+  | { readonly type: 'configure'; readonly config: SpeakerConfig }
+  /** A change of one table. `replace` makes `upserts` its whole content. */
+  | {
+      readonly type: 'routes'
+      readonly table: TableName
+      readonly replace: boolean
+      readonly upserts: readonly Route[]
+      readonly withdrawals: readonly Prefix[]
+      /** Echoed in `flushed` when every established session has written all of it to its socket. */
+      readonly revision: number
+    }
+  /** The table is no longer used by anybody. */
+  | { readonly type: 'drop-table'; readonly table: TableName }
+  /** The first full plan has been delivered: sessions may announce, and send End-of-RIB. */
+  | { readonly type: 'ready' }
+  /** Administrative reset of one peer (Cease/4), or soft: re-send everything. */
+  | { readonly type: 'clear'; readonly peer: string; readonly soft: boolean }
+  /** Close every session: Cease/2 with the text, or silently where graceful restart is on. */
+  | { readonly type: 'stop'; readonly reason: string }
+
+export type SessionStateName = 'Idle' | 'Connect' | 'Active' | 'OpenSent' | 'OpenConfirm' | 'Established'
+
+/** What a session is, for statuses, metrics and people. */
+export interface SessionStatus {
+  readonly peer: string
+  readonly state: SessionStateName
+  /** Wall-clock milliseconds of the last change of `state`. */
+  readonly sinceMs: number
+  /** Negotiated; present when Established. */
+  readonly holdTimeSeconds?: number
+  readonly families?: readonly Family[]
+  /** Families in which several paths a prefix are sent. */
+  readonly addPath?: readonly Family[]
+  readonly gracefulRestart?: boolean
+  readonly peerRouterId?: RouterId
+  readonly localAddress?: Ip
+  /** Paths announced and not withdrawn. */
+  readonly announcedPaths: number
+  readonly announcedPrefixes: number
+  readonly receivedPrefixes: number
+  /** In words for an operator; absent when the session never failed since it was configured. */
+  readonly lastError?: string
+  /** Established sessions since the peer was configured. */
+  readonly establishedCount: number
+  readonly messagesIn: number
+  readonly messagesOut: number
+  readonly updatesOut: number
+}
+
+export type SpeakerEvent =
+  | { readonly type: 'session'; readonly status: SessionStatus }
+  /** The peer is not configured any more. */
+  | { readonly type: 'session-gone'; readonly peer: string }
+  | { readonly type: 'listening'; readonly port: number }
+  | { readonly type: 'listen-failed'; readonly port: number; readonly reason: string }
+  /** Every established session has written all changes up to this revision to its socket. */
+  | { readonly type: 'flushed'; readonly revision: number }
+  | {
+      readonly type: 'log'
+      readonly level: 'debug' | 'info' | 'warn'
+      readonly fields: { readonly event: string } & Readonly<Record<string, unknown>>
+    }
+  | { readonly type: 'stopped' }
+
+/** The speaker as its owner sees it; the worker-thread one and the in-process one are twins. */
+export interface Speaker {
+  readonly send: (command: SpeakerCommand) => void
+  readonly onEvent: (listener: (event: SpeakerEvent) => void) => void
+  /** Resolves when every session is closed and the thread has ended. */
+  readonly stop: (reason: string) => Promise<void>
+}

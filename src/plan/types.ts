@@ -1,0 +1,98 @@
+// The planner's result: everything the world should be, and the reason for everything that it is not.
+
+import type { Route } from '../bgp/rib/route.ts'
+import type { PeerConfig, TableName } from '../bgp/speaker/protocol.ts'
+import type { Asn, RouterId } from '../net/asn.ts'
+import type { Ip } from '../net/ip.ts'
+import type { Prefix } from '../net/prefix.ts'
+
+/** Facts that are not Kubernetes objects. */
+export interface PlanContext {
+  /** Which Services are ours. */
+  readonly serviceClass: ServiceClassRule
+  /** What our own liveness detection says of a node; absent = nothing, the Node's condition decides. */
+  readonly nodeLiveness: ReadonlyMap<string, 'up' | 'down'>
+  /** Used where BgpConf names no router id: this replica's own IPv4 address. */
+  readonly defaultRouterId?: RouterId
+}
+
+export interface ServiceClassRule {
+  /** Services with this loadBalancerClass are ours. */
+  readonly name: string
+  /** Services without a class are ours too. */
+  readonly handleDefault: boolean
+}
+
+/** Why a VIP is announced nowhere. The names are condition reasons. */
+export type NotAnnouncedReason =
+  | 'NoService'
+  | 'NoReadyEndpoints'
+  | 'NoLocalEndpoints'
+  | 'NoEligibleNode'
+  | 'NoNodeAddress'
+  | 'NoBgpConf'
+  | 'NoPeer'
+  | 'PolicyForbids'
+  | 'Layer2'
+
+export interface PlannedNextHop {
+  readonly node: string
+  readonly address: Ip
+  /** Endpoints that count on this node. */
+  readonly endpoints: number
+}
+
+/** A node that hosts a counting endpoint and is no next hop. */
+export interface ExcludedNode {
+  readonly node: string
+  /** For operators: "carries the label node.kubernetes.io/exclude-from-external-load-balancers", ... */
+  readonly because: string
+}
+
+export interface VipReport {
+  readonly vip: string
+  readonly address: Ip
+  readonly nextHops: readonly PlannedNextHop[]
+  readonly excluded: readonly ExcludedNode[]
+  /** Peers in whose table the VIP stands. */
+  readonly peers: readonly string[]
+  readonly refusal?: { readonly reason: NotAnnouncedReason; readonly message: string }
+}
+
+/** A BgpPeer that has no session, and why. The names are condition reasons. */
+export interface PeerRefusal {
+  readonly peer: string
+  readonly reason: 'NoBgpConf' | 'NoRouterId' | 'SecretMissing' | 'PasswordInvalid' | 'AddressConflict' | 'NodeSpeaker'
+  readonly message: string
+}
+
+/** One table's step from the plan before; `replace` when the table is new. */
+export interface TableChange {
+  readonly table: TableName
+  readonly replace: boolean
+  readonly upserts: readonly Route[]
+  readonly withdrawals: readonly Prefix[]
+}
+
+export interface Plan {
+  /** Absent without a usable BgpConf: then there are no sessions at all. */
+  readonly speaker?: {
+    readonly asn: Asn
+    readonly routerId: RouterId
+    readonly listenPort: number
+    readonly listenAddresses: readonly Ip[]
+  }
+  readonly peers: readonly PeerConfig[]
+  readonly peerRefusals: readonly PeerRefusal[]
+  readonly tables: ReadonlyMap<TableName, ReadonlyMap<Prefix, Route>>
+  readonly vips: ReadonlyMap<string, VipReport>
+}
+
+/** What changed between two plans of one planner. */
+export interface PlanStep {
+  readonly plan: Plan
+  readonly tableChanges: readonly TableChange[]
+  readonly droppedTables: readonly TableName[]
+  /** Vips whose report is another value than before. */
+  readonly changedVips: ReadonlySet<string>
+}

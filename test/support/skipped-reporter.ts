@@ -1,0 +1,38 @@
+// Closes a test run with what it did not test, and why: a skipped test that nobody counts is a hole that nobody sees.
+
+import type { Reporter, TestCase, TestModule } from 'vitest/node'
+import { skipMark } from './privileges.ts'
+
+/** Add to `reporters` in vitest.config.ts, after the one that prints the results. */
+export function createSkippedReporter(print: (line: string) => void = console.log): Reporter {
+  return {
+    onTestRunEnd: (modules) => {
+      for (const line of renderSkipped(skippedReasons(modules))) print(line)
+    },
+  }
+}
+
+/** The reason of each skipped test. */
+function skippedReasons(modules: readonly TestModule[]): readonly string[] {
+  return modules.flatMap((module) =>
+    [...module.children.allTests()].filter((test) => test.result().state === 'skipped').map(reasonOf),
+  )
+}
+
+/** The lines to print for a list of reasons, one entry a skipped test. */
+export function renderSkipped(reasons: readonly string[]): readonly string[] {
+  const counts = new Map<string, number>()
+  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1)
+  const lines = [...counts].sort(([, a], [, b]) => b - a).map(([reason, count]) => `  ${count} skipped: ${reason}`)
+  return [`Skipped tests: ${reasons.length}`, ...lines]
+}
+
+/** The words between the mark and its bracket in the full name, else a complaint. */
+export function reasonIn(fullName: string): string {
+  const start = fullName.indexOf(skipMark)
+  if (start < 0) return 'no reason given'
+  const rest = fullName.slice(start + skipMark.length)
+  return rest.slice(0, rest.indexOf(']'))
+}
+
+const reasonOf = (test: TestCase): string => reasonIn(test.fullName)

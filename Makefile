@@ -1,0 +1,46 @@
+# `make demo` and `make test` do all their own set-up. Everything runs on the Node that npm brings (node_modules/.bin/node).
+SHELL := /bin/bash
+export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/.cache/bin:$(PATH)
+
+.PHONY: help demo test check lint format types build bench fuzz lab deps deps-npm clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: deps ## a cluster, two routers and a client in network namespaces; the whole story, checked step by step
+	@node src/cli/main.ts demo
+
+test: deps ## every test; those that need root or a router say so when they cannot run
+	@node node_modules/vitest/vitest.mjs run
+
+check: lint types test ## what CI runs
+
+lint: deps-npm ## biome: style, mistakes, and the directions of imports
+	@biome check --error-on-warnings
+
+format: deps-npm ## biome, writing
+	@biome check --write
+
+types: deps-npm ## the TypeScript compiler, also for the pure folders without Node's types
+	@tsc -p tsconfig.json && tsc -p tsconfig.pure.json
+
+build: deps-npm ## one bundled file, dist/bellhop.mjs
+	@node scripts/build.ts
+
+bench: deps ## benchmarks, as ratios against real peers; never part of the tests
+	@for file in bench/*.bench.ts; do echo "== $$file"; node $$file || exit 1; done
+
+fuzz: deps-npm ## fuzzing, SECONDS=60 for each target
+	@for file in test/fuzz/*-fuzz.ts; do node $$file --seconds $${SECONDS_EACH:-60} || exit 1; done
+
+lab: deps ## the embedded API server and topology, until Ctrl-C
+	@node src/cli/main.ts lab
+
+deps: ## npm packages, kubectl, helm, and (as root) the Debian packages of the routers
+	@scripts/setup.sh debian
+
+deps-npm:
+	@scripts/setup.sh
+
+clean: ## what the targets above made
+	rm -rf dist coverage .cache node_modules

@@ -1,0 +1,61 @@
+// "Do not act in a callback: enqueue, drain." A trigger runs its job once after any number of pulls, never twice at the same time,
+// and not more often than asked: the one scheduling rule of the controller's loops.
+
+import type { CancelTimer, Clock } from '../runtime/clock.ts'
+
+export interface Trigger {
+  /** Asks for a run. A pull during a run asks for another one after it. */
+  readonly pull: () => void
+  /** No further runs; resolves when the present one has ended. */
+  readonly stop: () => Promise<void>
+}
+
+export interface TriggerOptions {
+  readonly clock: Clock
+  /** Least time from the end of one run to the start of the next; default 0: in the next turn of the event loop. */
+  readonly intervalMs?: number
+  /** A job that throws is our own mistake: the owner decides what becomes of the process. */
+  readonly onError: (error: unknown) => void
+}
+
+/** Creates a trigger for `job`. */
+export function createTrigger(job: () => Promise<void> | void, options: TriggerOptions): Trigger {
+  const { clock, intervalMs = 0 } = options
+  let wanted = false
+  let stopped = false
+  let running: Promise<void> | undefined
+  let cancelTimer: CancelTimer | undefined
+  let lastEndMs = Number.NEGATIVE_INFINITY
+
+  const schedule = (): void => {
+    if (stopped || running !== undefined || cancelTimer !== undefined) return
+    const delayMs = Math.max(0, lastEndMs + intervalMs - clock.monotonicMs())
+    cancelTimer = clock.setTimer(delayMs, () => {
+      cancelTimer = undefined
+      running = run().then(() => {
+        running = undefined
+        if (wanted) schedule()
+      })
+    })
+  }
+  const run = async (): Promise<void> => {
+    wanted = false
+    try {
+      await job()
+    } catch (error) {
+      options.onError(error)
+    }
+    lastEndMs = clock.monotonicMs()
+  }
+  return {
+    pull: () => {
+      wanted = true
+      schedule()
+    },
+    stop: async () => {
+      stopped = true
+      cancelTimer?.()
+      await running
+    },
+  }
+}

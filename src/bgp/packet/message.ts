@@ -176,6 +176,8 @@ export interface SessionCodec {
   readonly addPathSend: ReadonlySet<Family>
   /** Families both sides announced by capability 1; IPv4 unicast alone when a side announced none. */
   readonly families: ReadonlySet<Family>
+  /** Families for which both sides announced that the next hop may be an IPv6 address (RFC 8950). Absent = none. */
+  readonly extendedNextHop?: ReadonlySet<Family>
   /** Longest UPDATE, NOTIFICATION and ROUTE-REFRESH, header included: 4096, or 65535 (RFC 8654), by direction. */
   readonly messageBytesMaxReceive: number
   readonly messageBytesMaxSend: number

@@ -220,11 +220,20 @@ export interface VipClaim {
   readonly shareKey: string
 }
 
+/** A released address that waits for the same namespace/name to return (VipPool.spec.hold). `until` is an RFC 3339 time in the object. */
+export interface VipHold {
+  readonly namespace: string
+  readonly name: string
+  readonly untilMs: number
+}
+
 export interface Vip {
   readonly meta: ObjectMeta
   readonly address: Ip
   readonly pool: string
+  /** Empty only while the address is on hold. */
   readonly services: readonly VipClaim[]
+  readonly hold?: VipHold
   readonly status: Readonly<Record<string, unknown>>
 }
 

@@ -5,6 +5,7 @@ import type { PeerConfig, TableName } from '../bgp/speaker/protocol.ts'
 import type { Asn, RouterId } from '../net/asn.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
+import type { ServiceClassRule } from '../vip/types.ts'
 
 /** Facts that are not Kubernetes objects. */
 export interface PlanContext {
@@ -14,13 +15,6 @@ export interface PlanContext {
   readonly nodeLiveness: ReadonlyMap<string, 'up' | 'down'>
   /** Used where BgpConf names no router id: this replica's own IPv4 address. */
   readonly defaultRouterId?: RouterId
-}
-
-export interface ServiceClassRule {
-  /** Services with this loadBalancerClass are ours. */
-  readonly name: string
-  /** Services without a class are ours too. */
-  readonly handleDefault: boolean
 }
 
 /** Why a VIP is announced nowhere. The names are condition reasons. */

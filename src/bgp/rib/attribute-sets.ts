@@ -1,0 +1,79 @@
+// Which paths may share an UPDATE: those with equal bytes of attributes and an equal next hop. Attribute values are encoded
+// once, interned by what they are on the wire, and from then on compared by identity; so a change that this kind of session
+// does not see (LOCAL_PREF on eBGP) is no change.
+
+import { encodePathAttributes } from '../packet/encode.ts'
+import type { PathAttributes } from '../packet/message.ts'
+import { type ExportContext, exportAttributes, withLinkBandwidth } from './export.ts'
+import type { RouteAttributes } from './route.ts'
+
+/** Equal attributes on the wire, next hop aside. Two variants are equal exactly when they are the same object. */
+export interface Variant {
+  readonly attributes: PathAttributes
+  readonly attributesBytes: number
+}
+
+/** The variants of one set of route attributes, by the link bandwidth in bytes per second; undefined: without the community. */
+export interface AttributeSet {
+  readonly variantOf: (linkBandwidth: number | undefined) => Variant
+}
+
+export interface AttributeSets {
+  readonly of: (attributes: RouteAttributes) => AttributeSet
+  /** Forgets what has gathered when it is a lot. Variants from before and after must not be compared. */
+  readonly trim: () => void
+}
+
+const variantsMax = 4096
+
+/** Creates an empty interner for one session. */
+export function createAttributeSets(context: ExportContext): AttributeSets {
+  let byIdentity = new WeakMap<RouteAttributes, AttributeSet>()
+  const byBytes = new Map<string, AttributeSet>()
+  let variants = 0
+
+  const variant = (attributes: PathAttributes, block: Uint8Array): Variant => {
+    variants++
+    return { attributes, attributesBytes: block.length }
+  }
+  const encode = (attributes: PathAttributes): Uint8Array => encodePathAttributes(attributes, context.codec)
+
+  const intern = (exported: PathAttributes): AttributeSet => {
+    const block = encode(exported)
+    const key = block.join()
+    const known = byBytes.get(key)
+    if (known !== undefined) return known
+    const plain = variant(exported, block)
+    // By link bandwidth as it is on the wire, a single-precision float.
+    const weighted = new Map<number, Variant>()
+    const weightedVariant = (weight: number): Variant => {
+      const known = weighted.get(weight)
+      if (known !== undefined) return known
+      const attributes = withLinkBandwidth(exported, context.localAsn, weight)
+      const created = variant(attributes, encode(attributes))
+      weighted.set(weight, created)
+      return created
+    }
+    const set: AttributeSet = {
+      variantOf: (linkBandwidth) => (linkBandwidth === undefined ? plain : weightedVariant(Math.fround(linkBandwidth))),
+    }
+    byBytes.set(key, set)
+    return set
+  }
+
+  return {
+    of: (attributes) => {
+      const known = byIdentity.get(attributes)
+      if (known !== undefined) return known
+      const set = intern(exportAttributes(attributes, context))
+      byIdentity.set(attributes, set)
+      return set
+    },
+    trim: () => {
+      if (variants <= variantsMax) return
+      byIdentity = new WeakMap()
+      byBytes.clear()
+      variants = 0
+    },
+  }
+}

@@ -1,0 +1,133 @@
+// Filling UPDATE messages: NLRI that share everything else are gathered until the message is full (RFC 4271 section 4.3,
+// RFC 4760 section 3 and 4). Only IPv4 unicast uses the fields of the UPDATE itself; MP_REACH_NLRI comes first in the others
+// (RFC 7606 section 5.1).
+//
+//   IPv4   header(19) withdrawn length(2) withdrawn | attributes length(2) attributes | NLRI
+//   IPv6   header(19) 0(2) | attributes length(2) MP_REACH_NLRI(header, next hop, NLRI) attributes
+
+import type { Ip } from '../../net/ip.ts'
+import { attributeByName } from '../packet/attribute-table.ts'
+import { writeU16, writeU32 } from '../packet/bytes.ts'
+import {
+  attributeHeaderBytes,
+  encodePathAttributes,
+  headerBytes,
+  mpReachHeader,
+  mpUnreachHeader,
+  writeAttributeHeader,
+  writeMessageHeader,
+} from '../packet/encode.ts'
+import type { Family, PathAttributes, SessionCodec } from '../packet/message.ts'
+
+/** Octets of an UPDATE that carries nothing: header and two length fields. */
+const emptyUpdateBytes = headerBytes + 4
+const attributeHeaderBytesMax = 4
+
+/** Takes one NLRI entry after the other and hands out whole messages. */
+export interface Packer {
+  /** `prefix` holds the length octet and the address octets; `pathId` exactly when the family is sent with ADD-PATH. */
+  readonly add: (prefix: Uint8Array, prefixBytes: number, pathId: number | undefined) => void
+  /** Emits what has gathered, if anything. */
+  readonly flush: () => void
+}
+
+/** Octets that a message with these attributes leaves for NLRI; below the size of one entry the route can not be sent. */
+export function announcementRoom(family: Family, attributesBytes: number, codec: SessionCodec): number {
+  const nextHopBytes = family === 'ipv4-unicast' ? 7 : attributeHeaderBytesMax + mpReachBytes
+  return codec.messageBytesMaxSend - emptyUpdateBytes - nextHopBytes - attributesBytes
+}
+
+// AFI, SAFI, length of the next hop, one global IPv6 address, the reserved octet.
+const mpReachBytes = 2 + 1 + 1 + 16 + 1
+
+/** Packs announcements of one next hop with one set of attributes. */
+export function announcementPacker(
+  family: Family,
+  attributes: PathAttributes,
+  nextHop: Ip,
+  codec: SessionCodec,
+  emit: (message: Uint8Array) => void,
+): Packer {
+  if (family === 'ipv4-unicast') {
+    const block = encodePathAttributes({ ...attributes, nextHop }, codec)
+    return packer(codec.messageBytesMaxSend - emptyUpdateBytes - block.length, (nlri) =>
+      emit(update(nlri.subarray(0, 0), block, nlri)),
+    )
+  }
+  const block = encodePathAttributes(attributes, codec)
+  const header = mpReachHeader(family, [nextHop])
+  const room = codec.messageBytesMaxSend - emptyUpdateBytes - attributeHeaderBytesMax - header.length - block.length
+  return packer(room, (nlri) => emit(multiprotocolUpdate('MP_REACH_NLRI', header, nlri, block)))
+}
+
+/** Packs withdrawals of one family. */
+export function withdrawalPacker(family: Family, codec: SessionCodec, emit: (message: Uint8Array) => void): Packer {
+  const none = new Uint8Array(0)
+  if (family === 'ipv4-unicast')
+    return packer(codec.messageBytesMaxSend - emptyUpdateBytes, (nlri) => emit(update(nlri, none, none)))
+  const header = mpUnreachHeader(family)
+  const room = codec.messageBytesMaxSend - emptyUpdateBytes - attributeHeaderBytesMax - header.length
+  return packer(room, (nlri) => emit(multiprotocolUpdate('MP_UNREACH_NLRI', header, nlri, none)))
+}
+
+/** RFC 4724 section 2: an UPDATE without anything, or with an empty MP_UNREACH_NLRI. */
+export function encodeEndOfRib(family: Family): Uint8Array {
+  const none = new Uint8Array(0)
+  if (family === 'ipv4-unicast') return update(none, none, none)
+  return multiprotocolUpdate('MP_UNREACH_NLRI', mpUnreachHeader(family), none, none)
+}
+
+function update(withdrawn: Uint8Array, attributes: Uint8Array, nlri: Uint8Array): Uint8Array {
+  const message = new Uint8Array(emptyUpdateBytes + withdrawn.length + attributes.length + nlri.length)
+  let at = writeU16(message, writeMessageHeader(message, 0, message.length, 'UPDATE'), withdrawn.length)
+  message.set(withdrawn, at)
+  at = writeU16(message, at + withdrawn.length, attributes.length)
+  message.set(attributes, at)
+  message.set(nlri, at + attributes.length)
+  return message
+}
+
+function multiprotocolUpdate(
+  name: 'MP_REACH_NLRI' | 'MP_UNREACH_NLRI',
+  header: Uint8Array,
+  nlri: Uint8Array,
+  attributes: Uint8Array,
+): Uint8Array {
+  const { flags, code } = attributeByName(name)
+  const valueBytes = header.length + nlri.length
+  const blockBytes = attributeHeaderBytes(valueBytes) + valueBytes + attributes.length
+  const message = new Uint8Array(emptyUpdateBytes + blockBytes)
+  let at = writeU16(message, writeMessageHeader(message, 0, message.length, 'UPDATE'), 0)
+  at = writeAttributeHeader(message, writeU16(message, at, blockBytes), flags, code, valueBytes)
+  message.set(header, at)
+  message.set(nlri, at + header.length)
+  message.set(attributes, at + valueBytes)
+  return message
+}
+
+const gatherBytesFirst = 64
+
+// `seal` gets a view that is only good during the call.
+function packer(room: number, seal: (nlri: Uint8Array) => void): Packer {
+  let gathered = new Uint8Array(Math.min(gatherBytesFirst, room))
+  let used = 0
+  const flush = (): void => {
+    if (used === 0) return
+    seal(gathered.subarray(0, used))
+    used = 0
+  }
+  return {
+    flush,
+    add: (prefix, prefixBytes, pathId) => {
+      const entryBytes = prefixBytes + (pathId === undefined ? 0 : 4)
+      if (used + entryBytes > room) flush()
+      if (used + entryBytes > gathered.length) {
+        const larger = new Uint8Array(Math.min(room, Math.max(2 * gathered.length, used + entryBytes)))
+        larger.set(gathered.subarray(0, used))
+        gathered = larger
+      }
+      if (pathId !== undefined) used = writeU32(gathered, used, pathId)
+      for (let i = 0; i < prefixBytes; i++) gathered[used++] = prefix[i] ?? 0
+    },
+  }
+}

@@ -1,10 +1,10 @@
-// The IP and CIDR functions that Kubernetes adds to CEL (since 1.31) and that our schemas call, for the CEL engine.
+// The functions that Kubernetes adds to CEL and that our schemas call (IP and CIDR since 1.31), for the CEL engine. Two
+// addresses are not compared with `==`: up to Kubernetes 1.31 the API server estimates that as unaffordable.
 // Only what is listed here exists: a rule that calls anything else fails to compile, so that no rule passes the embedded
 // API server and is then refused by a real one.
 // Source: Kubernetes documentation, "Common Expression Language in Kubernetes", IP address library and CIDR library.
-import { isIPv4, isIPv6 } from 'node:net'
 import type { Environment } from '@marcbachmann/cel-js'
-import { familyOf, type Ip, isLinkLocal, parseIp } from '../../../net/ip.ts'
+import { familyOf, type Ip, ipToBigInt, isLinkLocal, parseIp } from '../../../net/ip.ts'
 import { type Prefix, prefixAddress, prefixContains, prefixLength, prefixOf } from '../../../net/prefix.ts'
 import { isCidr } from './formats.ts'
 
@@ -28,13 +28,20 @@ class CelCidr {
 
 const SYNC = { async: false } as const
 
-/** Kubernetes takes neither zones nor IPv4 written inside IPv6. */
-const isCelIp = (text: string): boolean => isIPv4(text) || (isIPv6(text) && !text.includes('%') && !text.includes('.'))
+/** Kubernetes takes neither zones nor IPv4 mapped into IPv6. */
+const isCelIp = (text: string): boolean => plainIp(text) !== undefined
+
+function plainIp(text: string): Ip | undefined {
+  const parsed = parseIp(text)
+  if (!parsed.ok) return undefined
+  const mapped = familyOf(parsed.value) === 'IPv6' && ipToBigInt(parsed.value) >> 32n === 0xffffn
+  return mapped ? undefined : parsed.value
+}
 
 function celIp(text: string): CelIp {
-  const parsed = isCelIp(text) ? parseIp(text) : undefined
-  if (!parsed?.ok) throw new Error(`IP Address "${text}" parse error during conversion from string`)
-  return new CelIp(parsed.value)
+  const ip = plainIp(text)
+  if (ip === undefined) throw new Error(`IP Address "${text}" parse error during conversion from string`)
+  return new CelIp(ip)
 }
 
 function celCidr(text: string): CelCidr {
@@ -49,7 +56,11 @@ export function registerKubernetesLibrary(env: Environment): Environment {
   return env
     .registerType('net.IP', CelIp)
     .registerType('net.CIDR', CelCidr)
-    .registerOperator('net.IP == net.IP', (a: CelIp, b: CelIp) => a.ip === b.ip)
+    .registerFunction(
+      'string.replace(string, string): string',
+      (text: string, from: string, to: string) => text.replaceAll(from, to),
+      SYNC,
+    )
     .registerFunction('isIP(string): bool', isCelIp, SYNC)
     .registerFunction('ip(string): net.IP', celIp, SYNC)
     .registerFunction('string(net.IP): string', (ip: CelIp) => ip.ip as string, SYNC)

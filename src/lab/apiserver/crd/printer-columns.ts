@@ -2,37 +2,35 @@
 // Source: kube-apiserver's table converter for custom resources (registry/customresource/tableconvertor).
 import type { Json, JsonObject } from '../json.ts'
 import { compileJsonPath } from './json-path.ts'
-import { isObject } from './schema.ts'
 
 const compiled = new Map<string, (root: Json) => readonly Json[]>()
 /** More distinct columns than any test cluster has; beyond it the cache starts anew. */
 const COMPILED_MAX = 1000
 
 /**
- * One cell of a Table row.
+ * One cell of a Table row. The API server takes a path for one that finds one value: of several it shows the first.
  * @param column `jsonPath` and `type` of one additionalPrinterColumn
- * @returns null where the path finds nothing; several finds joined by commas. A date stays a timestamp: the caller turns
- *   it into an age, since only the caller knows the time
+ * @returns null where the path finds nothing. A list or an object in a string column becomes JSON text. A date stays a
+ *   timestamp: the caller turns it into an age, since only the caller knows the time
  * @throws JsonPathError when the path does not parse
  */
 export function printerCell(
   column: { readonly jsonPath: string; readonly type: string },
   object: JsonObject,
 ): string | number | boolean | null {
-  const found = finder(column.jsonPath)(object)
-  const [first] = found
-  if (first === undefined || first === null) return null
+  const [value] = finder(column.jsonPath)(object)
+  if (value === undefined || value === null) return null
   switch (column.type) {
     case 'integer':
-      return typeof first === 'number' ? Math.trunc(first) : wholeNumber(first)
+      return typeof value === 'number' ? Math.trunc(value) : null
     case 'number':
-      return typeof first === 'number' ? first : null
+      return typeof value === 'number' ? value : null
     case 'boolean':
-      return typeof first === 'boolean' ? first : null
+      return typeof value === 'boolean' ? value : null
     case 'date':
-      return typeof first === 'string' ? first : null
+      return typeof value === 'string' ? value : null
     default:
-      return found.map(text).join(',')
+      return typeof value === 'object' ? JSON.stringify(value) : String(value)
   }
 }
 
@@ -43,12 +41,4 @@ function finder(jsonPath: string): (root: Json) => readonly Json[] {
   const find = compileJsonPath(jsonPath)
   compiled.set(jsonPath, find)
   return find
-}
-
-function wholeNumber(value: Json): number | null {
-  return typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : null
-}
-
-function text(value: Json): string {
-  return Array.isArray(value) || isObject(value) ? JSON.stringify(value) : String(value)
 }

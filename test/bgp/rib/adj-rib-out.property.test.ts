@@ -1,0 +1,172 @@
+// The one property that matters: a router that reads what we send ends with exactly the table we want it to have, whatever
+// happened in between and whenever it was read.
+
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Family } from '../../../src/bgp/packet/message.ts'
+import { type AdjRibOut, createAdjRibOut, type ExportContext } from '../../../src/bgp/rib/adj-rib-out.ts'
+import { exportPaths, hasLinkBandwidth } from '../../../src/bgp/rib/export.ts'
+import type { Route } from '../../../src/bgp/rib/route.ts'
+import { communityFromParts } from '../../../src/net/community.ts'
+import type { Prefix } from '../../../src/net/prefix.ts'
+import { createReceiver, type Receiver } from './receiver.ts'
+import { bothFamilies, type ContextChanges, contextWith, ip, prefix, routeOver } from './support.ts'
+
+type Step =
+  | { readonly do: 'set'; readonly route: Route }
+  | { readonly do: 'withdraw'; readonly prefix: Prefix }
+  | { readonly do: 'read'; readonly messages: number }
+  | { readonly do: 'resend'; readonly family: Family }
+
+const vips = [
+  '203.0.113.1/32',
+  '203.0.113.2/32',
+  '203.0.113.3/32',
+  '198.51.100.0/24',
+  '2001:db8::1/128',
+  '2001:db8::2/128',
+]
+// 900 communities leave room for a few prefixes a message.
+const attributes = fc
+  .record({ med: fc.constantFrom(0, 10), prepend: fc.constantFrom(0, 2), communityCount: fc.constantFrom(0, 1, 900) })
+  .map(({ communityCount, ...rest }) => ({
+    ...rest,
+    communities: Array.from({ length: communityCount }, (_, i) => communityFromParts(64512, i)),
+  }))
+const route = fc
+  .tuple(
+    fc.constantFrom(...vips),
+    fc.uniqueArray(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 6 }),
+    attributes,
+    fc.constantFrom(undefined, undefined, 1e6, 2e6),
+  )
+  .map(([vip, nodes, shared, bandwidth]) =>
+    routeOver(
+      vip,
+      nodes.sort((a, b) => a - b),
+      shared,
+      bandwidth,
+    ),
+  )
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: route.map((wanted): Step => ({ do: 'set', route: wanted })) },
+  { weight: 3, arbitrary: fc.constantFrom(...vips).map((vip): Step => ({ do: 'withdraw', prefix: prefix(vip) })) },
+  { weight: 3, arbitrary: fc.integer({ min: 1, max: 5 }).map((messages): Step => ({ do: 'read', messages })) },
+  { weight: 1, arbitrary: fc.constantFrom(...bothFamilies).map((family): Step => ({ do: 'resend', family })) },
+)
+
+const sessions: readonly (readonly [string, ContextChanges])[] = [
+  ['eBGP with ADD-PATH', {}],
+  ['iBGP with ADD-PATH', { codec: { sessionType: 'ibgp' } }],
+  ['without ADD-PATH', { codec: { addPathSend: new Set() } }],
+  ['ADD-PATH in IPv6 alone', { codec: { addPathSend: new Set<Family>(['ipv6-unicast']) } }],
+  ['at most two paths a prefix', { pathsLimit: new Map<Family, number>([['ipv4-unicast', 2]]) }],
+  ['next hop self', { nextHopSelf: { ipv4: ip('192.0.2.1'), ipv6: ip('fd00::ffff') } }],
+  ['IPv4 alone', { codec: { families: new Set<Family>(['ipv4-unicast']) } }],
+  ['an OLD speaker', { codec: { fourOctetAs: false } }],
+]
+
+interface Read {
+  readonly message: Uint8Array
+  readonly changes: ReturnType<Receiver['receive']>
+}
+
+function readMessages(rib: AdjRibOut, receiver: Receiver, most: number): readonly Read[] {
+  const read: Read[] = []
+  while (read.length < most) {
+    const message = rib.next()
+    if (message === undefined) break
+    read.push({ message, changes: receiver.receive(message) })
+  }
+  return read
+}
+
+/** `key nextHop med bandwidth?` of every path the peer should hold. */
+function desiredTable(desired: ReadonlyMap<Prefix, Route>, context: ExportContext): readonly string[] {
+  return [...desired.values()]
+    .flatMap((wanted) => {
+      const family: Family = wanted.prefix.includes(':') ? 'ipv6-unicast' : 'ipv4-unicast'
+      if (!context.codec.families.has(family)) return []
+      const paths = exportPaths(wanted, family, context)
+      const weighted = hasLinkBandwidth(paths)
+      return paths.map(({ pathId, nextHop }) => {
+        const key = context.codec.addPathSend.has(family) ? `${wanted.prefix} ${pathId}` : wanted.prefix
+        return `${key} via ${nextHop} med ${wanted.attributes.med} ${weighted ? 'weighted' : 'equal'}`
+      })
+    })
+    .sort()
+}
+
+const heldTable = (receiver: Receiver): readonly string[] =>
+  [...receiver.table]
+    .map(([key, { nextHop, attributes: held }]) => {
+      const med = Number.parseInt(held.get(4) ?? '', 16)
+      return `${key} via ${nextHop} med ${med} ${held.has(16) ? 'weighted' : 'equal'}`
+    })
+    .sort()
+
+test.each(sessions)('the receiver ends with the desired table: %s', (_name, changes) => {
+  const context = contextWith(changes)
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const rib = createAdjRibOut(context)
+      const receiver = createReceiver(context.codec)
+      const desired = new Map<Prefix, Route>()
+      const nextHopOfId = new Map<string, string>()
+      const check = (read: readonly Read[]): void => {
+        for (const { changes: seen } of read) {
+          // Never an empty UPDATE: that would be an End-of-RIB.
+          expect(seen.length).toBeGreaterThan(0)
+          for (const { key } of seen) {
+            const [vip = '', id] = key.split(' ')
+            const held = receiver.table.get(key)
+            if (id === undefined || held === undefined) continue
+            const idKey = `${vip.includes(':')} ${id}`
+            expect(nextHopOfId.get(idKey) ?? held.nextHop).toBe(held.nextHop)
+            nextHopOfId.set(idKey, held.nextHop)
+          }
+        }
+      }
+      for (const each of steps) {
+        if (each.do === 'read') check(readMessages(rib, receiver, each.messages))
+        else if (each.do === 'resend') rib.resend(each.family)
+        else if (each.do === 'set') {
+          desired.set(each.route.prefix, each.route)
+          rib.update(each.route.prefix, each.route)
+        } else {
+          desired.delete(each.prefix)
+          rib.update(each.prefix, undefined)
+        }
+      }
+      check(readMessages(rib, receiver, Number.POSITIVE_INFINITY))
+      expect(heldTable(receiver)).toEqual(desiredTable(desired, context))
+      expect(rib.announcedPaths).toBe(receiver.table.size)
+      expect(rib.announcedPrefixes).toBe(new Set([...receiver.table.keys()].map((key) => key.split(' ')[0])).size)
+      expect(rib.pending).toBe(false)
+      for (const wanted of desired.values()) rib.update(wanted.prefix, structuredClone(wanted))
+      expect(rib.next()).toBeUndefined()
+    }),
+    { numRuns: 150 },
+  )
+})
+
+test('a prefix that keeps at least one next hop is never without one on the way', () => {
+  const context = contextWith()
+  fc.assert(
+    fc.property(fc.array(route, { minLength: 2, maxLength: 30 }), (routes) => {
+      const rib = createAdjRibOut(context)
+      const receiver = createReceiver(context.codec)
+      const known = new Set<string>()
+      const has = (vip: string): boolean => [...receiver.table.keys()].some((key) => key.startsWith(`${vip} `))
+      for (const wanted of routes) {
+        rib.update(wanted.prefix, wanted)
+        for (let message = rib.next(); message !== undefined; message = rib.next()) {
+          receiver.receive(message)
+          for (const vip of known) expect(has(vip)).toBe(true)
+        }
+        known.add(wanted.prefix)
+      }
+    }),
+    { numRuns: 100 },
+  )
+})

@@ -1,0 +1,102 @@
+// Who gets which address: one pass over the whole cluster view. Adopts what is there, allocates what is missing, releases what is
+// left, and says all of it as steps that are safe to carry out one by one, to repeat, and to lose half-way. The order in which the
+// maps of the view iterate changes nothing: Services are served by age.
+
+import { type ClusterView, namespacedName, type Service } from '../k8s/objects.ts'
+import { type Applicant, type Choice, createChooser } from './choose.ts'
+import { openLedger } from './ledger.ts'
+import { countAddresses } from './pool-ranges.ts'
+import { indexPools, type Pools } from './pools.ts'
+import { planReleases } from './release.ts'
+import { parseAddressRequest, wantedFamilies } from './requests.ts'
+import { notServedBecause } from './service-class.ts'
+import { createSteps } from './steps.ts'
+import type { Allocation, PoolUsage, ServiceClassRule } from './types.ts'
+
+export interface AllocateInput {
+  readonly view: ClusterView
+  readonly serviceClass: ServiceClassRule
+  /** Whether every route of the Vip with this name is withdrawn, as far as this replica can know. */
+  readonly withdrawn: (vip: string) => boolean
+  /** Wall-clock milliseconds since 1970. */
+  readonly nowMs: number
+}
+
+/**
+ * The work that makes Vip objects and Service statuses what they should be; empty when they are. Idempotent: over the view that
+ * results from any part of the work, the next pass continues. The order of writes is Vip, finalizer, Service.status; and back:
+ * withdrawn, Service.status cleared, Vip deleted, finalizer removed.
+ */
+export function allocate(input: AllocateInput): Allocation {
+  const { view, nowMs } = input
+  const pools = indexPools(view)
+  const ledger = openLedger(view)
+  const applicants = collectApplicants(input)
+  const byUid = new Map(applicants.map(({ service }) => [service.meta.uid, service]))
+  const chooser = createChooser(ledger, pools, byUid)
+
+  for (const applicant of applicants) chooser.adopt(applicant)
+  const choices = new Map<Applicant, Choice>()
+  const needs = applicants.map((applicant) => chooser.need(applicant))
+  // Those who are content first, then those who name an address, so that nobody is given by chance what another asks for.
+  for (const turn of ['nothing', 'explicit', 'automatic'] as const)
+    applicants.forEach((applicant, i) => {
+      if (needs[i] === turn) choices.set(applicant, chooser.choose(applicant))
+    })
+
+  const chosen = new Map([...choices].map(([{ service }, { addresses }]) => [service.meta.uid, addresses]))
+  const releases = planReleases({ ...input, ledger, pools, chosen })
+  const steps = createSteps({ view, ledger, pools, releases, nowMs })
+  for (const applicant of applicants) {
+    const choice = choices.get(applicant)
+    if (choice !== undefined) steps.serve(applicant, choice)
+  }
+  for (const leaving of releases.leaving) steps.release(leaving)
+  return {
+    work: steps.finish(),
+    pools: usage(pools, ledger.entries()),
+    ...(releases.wakeAtMs === undefined ? {} : { wakeAtMs: releases.wakeAtMs }),
+  }
+}
+
+function collectApplicants({ view, serviceClass }: AllocateInput): readonly Applicant[] {
+  return [...view.services.values()]
+    .filter((service) => notServedBecause(service, serviceClass) === undefined)
+    .map((service) => ({
+      key: namespacedName(service.meta.namespace, service.meta.name),
+      service,
+      families: wantedFamilies(service),
+      request: parseAddressRequest(service),
+    }))
+    .sort((a, b) => byAge(a.service, b.service) || (a.key < b.key ? -1 : 1))
+}
+
+const byAge = (a: Service, b: Service): number => a.meta.creationTimestampMs - b.meta.creationTimestampMs
+
+function usage(
+  pools: Pools,
+  entries: Iterable<{ readonly address: Parameters<Pools['poolOf']>[0]; readonly hold: unknown }>,
+): ReadonlyMap<string, PoolUsage> {
+  const used = new Map<string, number>()
+  const held = new Map<string, number>()
+  for (const { address, hold } of entries) {
+    const pool = pools.poolOf(address)?.meta.name
+    const counts = hold === undefined ? used : held
+    if (pool !== undefined) counts.set(pool, (counts.get(pool) ?? 0) + 1)
+  }
+  const report = new Map<string, PoolUsage>()
+  for (const pool of pools.all) {
+    const { name } = pool.meta
+    const total = countAddresses(pools.rangesOf(name), pool)
+    const left = total - BigInt((used.get(name) ?? 0) + (held.get(name) ?? 0))
+    report.set(name, {
+      pool: name,
+      total,
+      used: used.get(name) ?? 0,
+      held: held.get(name) ?? 0,
+      available: left > 0n ? left : 0n,
+      overlaps: pools.overlapsOf(name),
+    })
+  }
+  return report
+}

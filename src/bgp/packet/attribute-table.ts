@@ -30,6 +30,7 @@ export type AttributeName =
   | 'AS4_PATH'
   | 'AS4_AGGREGATOR'
   | 'IPV6_EXTENDED_COMMUNITIES'
+  | 'AIGP'
   | 'LARGE_COMMUNITY'
   | 'ONLY_TO_CUSTOMER'
 
@@ -102,6 +103,7 @@ export const attributeTable: readonly AttributeRow[] = [
   row(17, 'AS4_PATH', optionalTransitive, 'RFC 6793 section 3', 'attribute-discard', 'RFC 6793 section 6'),
   row(18, 'AS4_AGGREGATOR', optionalTransitive, 'RFC 6793 section 3', 'attribute-discard', 'RFC 6793 section 6'),
   row(25, 'IPV6_EXTENDED_COMMUNITIES', optionalTransitive, 'RFC 5701', 'treat-as-withdraw', 'RFC 7606 section 7.15'),
+  row(26, 'AIGP', optionalNonTransitive, 'RFC 7311', 'attribute-discard', 'RFC 7311 section 3.2', 'attribute-discard'),
   row(32, 'LARGE_COMMUNITY', optionalTransitive, 'RFC 8092 section 3', 'treat-as-withdraw', 'RFC 8092 section 6'),
   row(35, 'ONLY_TO_CUSTOMER', optionalTransitive, 'RFC 9234 section 5', 'treat-as-withdraw', 'RFC 9234 section 5'),
 ]

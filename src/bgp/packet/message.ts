@@ -178,6 +178,8 @@ export interface SessionCodec {
   readonly families: ReadonlySet<Family>
   /** Families for which both sides announced that the next hop may be an IPv6 address (RFC 8950). Absent = none. */
   readonly extendedNextHop?: ReadonlySet<Family>
+  /** The peer sent the enhanced-route-refresh capability: a BoRR or EoRR of the wrong length is an error 7/1 (RFC 7313). */
+  readonly enhancedRouteRefresh?: boolean
   /** Longest UPDATE, NOTIFICATION and ROUTE-REFRESH, header included: 4096, or 65535 (RFC 8654), by direction. */
   readonly messageBytesMaxReceive: number
   readonly messageBytesMaxSend: number

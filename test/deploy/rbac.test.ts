@@ -1,0 +1,121 @@
+// Who may do what: every right of the two service accounts is a row here, and everything else is refused.
+import { expect, test } from 'vitest'
+import { type ResourceAttributes, ruleAllows } from '../../src/lab/apiserver/auth/rbac.ts'
+import { describeWith } from '../support/privileges.ts'
+import { at, isObject, listAt, renderBase } from './rendered.ts'
+
+const VERBS = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete', 'deletecollection'] as const
+const READ = 'get list watch'
+const OURS = 'bellhop-system'
+
+/** group, resource, namespace ('' is cluster-wide, * any), and the verbs that are allowed. */
+type Row = readonly [group: string, resource: string, namespace: string, verbs: string]
+
+const controller: readonly Row[] = [
+  ['', 'services', 'default', `${READ} update patch`],
+  ['', 'services/status', 'default', 'update patch'],
+  ['discovery.k8s.io', 'endpointslices', 'default', READ],
+  ['', 'nodes', '', READ],
+  ['', 'nodes/status', '', ''],
+  ['', 'namespaces', '', READ],
+  ['', 'secrets', OURS, READ],
+  ['', 'secrets', 'default', ''],
+  ['', 'secrets', '', ''],
+  ['', 'configmaps', OURS, ''],
+  ['', 'pods', 'default', ''],
+  ['', 'pods/exec', 'default', ''],
+  ['bellhop.io', 'bgpconfs', '', READ],
+  ['bellhop.io', 'bgpconfs/status', '', 'update patch'],
+  ['bellhop.io', 'bgppeers', '', READ],
+  ['bellhop.io', 'bgppeers/status', '', 'update patch'],
+  ['bellhop.io', 'bgppolicies', '', READ],
+  ['bellhop.io', 'bgppolicies/status', '', 'update patch'],
+  ['bellhop.io', 'vippools', '', READ],
+  ['bellhop.io', 'vippools/status', '', 'update patch'],
+  ['bellhop.io', 'vips', '', `${READ} create update patch delete`],
+  ['bellhop.io', 'vips/status', '', 'update patch'],
+  ['coordination.k8s.io', 'leases', OURS, `${READ} create update patch delete`],
+  ['coordination.k8s.io', 'leases', 'kube-system', ''],
+  ['', 'events', 'default', 'create patch'],
+  ['events.k8s.io', 'events', 'default', 'create patch'],
+  ['apiextensions.k8s.io', 'customresourcedefinitions', '', ''],
+  ['rbac.authorization.k8s.io', 'clusterroles', '', ''],
+  ['admissionregistration.k8s.io', 'validatingwebhookconfigurations', '', ''],
+]
+
+const agent: readonly Row[] = [
+  ['bellhop.io', 'vips', '', READ],
+  ['bellhop.io', 'vips/status', '', ''],
+  ['bellhop.io', 'bgppeers', '', ''],
+  ['bellhop.io', 'vippools', '', ''],
+  ['', 'nodes', '', 'get'],
+  ['', 'nodes/status', '', ''],
+  ['', 'services', 'default', ''],
+  ['', 'secrets', OURS, ''],
+  ['', 'secrets', '', ''],
+  ['', 'pods', 'default', ''],
+  ['coordination.k8s.io', 'leases', OURS, READ],
+  ['coordination.k8s.io', 'leases', 'kube-system', ''],
+  ['', 'events', 'default', 'create patch'],
+  ['events.k8s.io', 'events', 'default', 'create patch'],
+  ['rbac.authorization.k8s.io', 'clusterroles', '', ''],
+]
+
+describeWith({ programs: ['kubectl'] }, 'the rights of the service accounts in deploy/base', () => {
+  const objects = renderBase()
+
+  /** The rules that the bindings of the base give an account in a namespace. */
+  function rulesOf(account: string, namespace: string) {
+    const bindings = objects.filter(
+      (object) =>
+        (object['kind'] === 'ClusterRoleBinding' ||
+          (object['kind'] === 'RoleBinding' && at(object, 'metadata', 'namespace') === namespace)) &&
+        listAt(object, 'subjects').some(
+          (subject) => at(subject, 'name') === account && at(subject, 'namespace') === OURS,
+        ),
+    )
+    return bindings.flatMap((binding) => {
+      const role = objects.find(
+        (object) =>
+          object['kind'] === at(binding, 'roleRef', 'kind') &&
+          at(object, 'metadata', 'name') === at(binding, 'roleRef', 'name') &&
+          at(object, 'metadata', 'namespace') === at(binding, 'metadata', 'namespace'),
+      )
+      return listAt(role, 'rules').filter(isObject)
+    })
+  }
+
+  function allowedVerbs(account: string, [group, resource, namespace]: Row): string {
+    const rules = rulesOf(account, namespace)
+    const ask = (verb: string): ResourceAttributes => ({ verb, group, resource, namespace, name: 'x' })
+    return VERBS.filter((verb) => rules.some((rule) => ruleAllows(rule, ask(verb)))).join(' ')
+  }
+
+  test.each(controller)('the controller on %s/%s in "%s": %s', (...row) => {
+    expect(allowedVerbs('bellhop-controller', row)).toBe(row[3])
+  })
+
+  test.each(agent)('the agent on %s/%s in "%s": %s', (...row) => {
+    expect(allowedVerbs('bellhop-agent', row)).toBe(row[3])
+  })
+
+  test('no rule is missing from the tables above', () => {
+    for (const [account, rows] of [
+      ['bellhop-controller', controller],
+      ['bellhop-agent', agent],
+    ] as const) {
+      const granted = rulesOf(account, OURS).flatMap((rule) =>
+        listAt(rule, 'apiGroups').flatMap((group) =>
+          listAt(rule, 'resources').map((resource) => `${group}/${resource}`),
+        ),
+      )
+      const listed = new Set(rows.map(([group, resource]) => `${group}/${resource}`))
+      expect(granted.filter((right) => !listed.has(right))).toEqual([])
+    }
+  })
+
+  test('no rule uses a wildcard', () => {
+    const rules = objects.flatMap((object) => listAt(object, 'rules'))
+    expect(JSON.stringify(rules)).not.toContain('"*"')
+  })
+})

@@ -55,12 +55,12 @@ export const hasLinkBandwidth = (paths: readonly Path[]): boolean =>
   paths.every(({ linkBandwidth }) => linkBandwidth !== undefined)
 
 /**
- * The paths of `route` that this peer is to have, sorted by path id: those whose next hop is of the family of the prefix,
- * collapsed by next hop self, at most as many as the peer takes. Without ADD-PATH at most one.
+ * The paths of `route` that this peer is to have, sorted by path id: those whose next hop is of the family of the prefix
+ * (or of any, by RFC 8950), collapsed by next hop self, at most as many as the peer takes. Without ADD-PATH at most one.
  */
 export function exportPaths(route: Route, family: Family, context: ExportContext): readonly Path[] {
   if (context.nextHopSelf !== undefined) return selfPaths(route, family, context.nextHopSelf)
-  const eligible = sameFamily(route.paths, family)
+  const eligible = context.codec.extendedNextHop?.has(family) === true ? route.paths : sameFamily(route.paths, family)
   if (eligible.length <= 1) return eligible
   const limit = context.codec.addPathSend.has(family) ? context.pathsLimit.get(family) : 1
   return limit === undefined || limit === 0 ? eligible : selectPaths(eligible, limit, context.seed, route.prefix)

@@ -1,11 +1,11 @@
 // Filling UPDATE messages: NLRI that share everything else are gathered until the message is full (RFC 4271 section 4.3,
-// RFC 4760 section 3 and 4). Only IPv4 unicast uses the fields of the UPDATE itself; MP_REACH_NLRI comes first in the others
-// (RFC 7606 section 5.1).
+// RFC 4760 section 3 and 4). Only IPv4 unicast uses the fields of the UPDATE itself, unless its next hop is an IPv6 address
+// (RFC 8950); MP_REACH_NLRI comes first in the others (RFC 7606 section 5.1).
 //
 //   IPv4   header(19) withdrawn length(2) withdrawn | attributes length(2) attributes | NLRI
 //   IPv6   header(19) 0(2) | attributes length(2) MP_REACH_NLRI(header, next hop, NLRI) attributes
 
-import type { Ip } from '../../net/ip.ts'
+import { familyOf, type Ip } from '../../net/ip.ts'
 import { attributeByName } from '../packet/attribute-table.ts'
 import { writeU16, writeU32 } from '../packet/bytes.ts'
 import {
@@ -31,9 +31,13 @@ export interface Packer {
   readonly flush: () => void
 }
 
-/** Octets that a message with these attributes leaves for NLRI; below the size of one entry the route can not be sent. */
+/**
+ * Octets that a message with these attributes leaves for NLRI whatever the next hop; below the size of one entry the route
+ * can not be sent.
+ */
 export function announcementRoom(family: Family, attributesBytes: number, codec: SessionCodec): number {
-  const nextHopBytes = family === 'ipv4-unicast' ? 7 : attributeHeaderBytesMax + mpReachBytes
+  const classic = family === 'ipv4-unicast' && codec.extendedNextHop?.has(family) !== true
+  const nextHopBytes = classic ? 7 : attributeHeaderBytesMax + mpReachBytes
   return codec.messageBytesMaxSend - emptyUpdateBytes - nextHopBytes - attributesBytes
 }
 
@@ -48,7 +52,7 @@ export function announcementPacker(
   codec: SessionCodec,
   emit: (message: Uint8Array) => void,
 ): Packer {
-  if (family === 'ipv4-unicast') {
+  if (family === 'ipv4-unicast' && familyOf(nextHop) === 'IPv4') {
     const block = encodePathAttributes({ ...attributes, nextHop }, codec)
     return packer(codec.messageBytesMaxSend - emptyUpdateBytes - block.length, (nlri) =>
       emit(update(nlri.subarray(0, 0), block, nlri)),

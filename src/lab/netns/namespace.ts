@@ -134,7 +134,7 @@ const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
 /** Standard output of a program that must have succeeded. */
 export function succeeded(result: ExecResult, what: string): string {
   if (result.status === 0) return result.stdout
-  throw new Error(`${what}: status ${result.status}: ${result.stderr.trim() || result.stdout.trim()}`)
+  throw new Error(`${what}: status ${result.status}: ${result.stderr.trim()} ${result.stdout.trim()}`)
 }
 
 /** `10.0.0.0/24` as the interface address of a host in it: `addressIn(prefix, ip)`. Throws when `ip` is of another family. */

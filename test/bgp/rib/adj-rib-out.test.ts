@@ -78,6 +78,15 @@ describe('the bytes of an announcement', () => {
     expect(messages.map(hex)).toEqual([expected.replaceAll(/\s/g, '')])
   })
 
+  test('an IPv4 prefix with an IPv6 next hop goes into MP_REACH_NLRI where RFC 8950 was negotiated, else nowhere', () => {
+    const route = { ...routeOver('203.0.113.10/32', []), paths: [{ pathId: 5, nextHop: ip('fd00::5') }] }
+    const extended = createAdjRibOut(contextWith({ codec: { extendedNextHop: new Set(['ipv4-unicast']) } }))
+    const expected = `${header(0x45)} 0000 002e 800e1e 000101 10 fd000000000000000000000000000005 00 00000005 20cb00710a
+      400101 00 400206 02010000fc00`
+    expect(announce(extended, route).map(hex)).toEqual([expected.replaceAll(/\s/g, '')])
+    expect(announce(createAdjRibOut(contextWith()), route)).toEqual([])
+  })
+
   test.each([
     ['203.0.113.10/32', `${header(0x20)} 0009 00000005 20cb00710a 0000`],
     ['2001:db8::10/128', `${header(0x32)} 0000 001b 800f18 000201 00000005 8020010db8000000000000000000000010`],

@@ -1,0 +1,39 @@
+// JSON from the API server before a schema looked at it. The few accessors that every reader of raw objects needs, so that
+// nobody casts: a missing or mistyped field is undefined here, and a schema or an error message elsewhere.
+
+/** An object as the API server sent it: nothing about it is known yet. */
+export type RawObject = Readonly<Record<string, unknown>>
+
+/** The value as a raw object, or undefined when it is anything else (arrays included). */
+export function asObject(value: unknown): RawObject | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as RawObject) : undefined
+}
+
+/** The value as a list, or undefined. */
+export function asList(value: unknown): readonly unknown[] | undefined {
+  return Array.isArray(value) ? value : undefined
+}
+
+/** The value as text, or undefined. */
+export function asText(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}
+
+/** What identifies one version of one object; `name` is undefined in values that are no Kubernetes object at all. */
+export interface RawIdentity {
+  readonly namespace: string
+  readonly name: string | undefined
+  readonly uid: string
+  readonly resourceVersion: string
+}
+
+/** Reads `metadata` without judging it. */
+export function identityOf(raw: unknown): RawIdentity {
+  const metadata = asObject(asObject(raw)?.['metadata'])
+  return {
+    namespace: asText(metadata?.['namespace']) ?? '',
+    name: asText(metadata?.['name']),
+    uid: asText(metadata?.['uid']) ?? '',
+    resourceVersion: asText(metadata?.['resourceVersion']) ?? '',
+  }
+}

@@ -1,0 +1,187 @@
+// Kubernetes' own kinds as values. The API server has validated them, so nothing is refused here: an address that does not parse
+// inside a slice is skipped, an unknown enum value falls back to the field's default, and what nobody reads is left behind.
+
+import { familyOf, type Ip, type IpFamily, isLinkLocal } from '../../net/ip.ts'
+import { asList, asObject, asText, type RawObject } from '../json.ts'
+import {
+  type Endpoint,
+  type EndpointSlice,
+  type NamespacedName,
+  type Node,
+  namespacedName,
+  type ObjectMeta,
+  type Protocol,
+  type Secret,
+  type Service,
+  type ServicePort,
+} from '../objects.ts'
+import { lenientIps } from './addresses.ts'
+import { parseConditions, parseMeta } from './meta.ts'
+
+type SubObject = RawObject | undefined
+
+const section = (raw: unknown, key: string): SubObject => asObject(asObject(raw)?.[key])
+
+function choice<T extends string>(value: unknown, values: readonly T[], fallback: T): T {
+  return values.find((candidate) => candidate === value) ?? fallback
+}
+
+// ------------------------------------------------------------------------------------------------------- Service
+
+export function parseService(raw: unknown, meta: ObjectMeta): Service {
+  const spec = section(raw, 'spec')
+  const status = section(raw, 'status')
+  const loadBalancerClass = asText(spec?.['loadBalancerClass'])
+  const loadBalancerIP = asText(spec?.['loadBalancerIP'])
+  const clusterIPs = lenientIps(asList(spec?.['clusterIPs']) ?? [spec?.['clusterIP']])
+  return {
+    meta,
+    type: choice(spec?.['type'], ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'], 'ClusterIP'),
+    ...(loadBalancerClass === undefined ? {} : { loadBalancerClass }),
+    clusterIPs,
+    ipFamilies: familiesOf(spec, clusterIPs),
+    ipFamilyPolicy: choice(
+      spec?.['ipFamilyPolicy'],
+      ['SingleStack', 'PreferDualStack', 'RequireDualStack'],
+      'SingleStack',
+    ),
+    externalTrafficPolicy: choice(spec?.['externalTrafficPolicy'], ['Cluster', 'Local'], 'Cluster'),
+    ports: (asList(spec?.['ports']) ?? []).flatMap(servicePort),
+    selector: textMap(spec?.['selector']),
+    ...(loadBalancerIP === undefined || loadBalancerIP === '' ? {} : { loadBalancerIP }),
+    ingress: ingressOf(status),
+    conditions: parseConditions(status?.['conditions']),
+  }
+}
+
+// Old objects carry no ipFamilies; their cluster addresses tell.
+function familiesOf(spec: SubObject, clusterIPs: readonly Ip[]): readonly IpFamily[] {
+  const families = (asList(spec?.['ipFamilies']) ?? []).filter((item) => item === 'IPv4' || item === 'IPv6')
+  if (families.length > 0) return families
+  return clusterIPs.map(familyOf)
+}
+
+function servicePort(raw: unknown): readonly ServicePort[] {
+  const port = asObject(raw)
+  const number = port?.['port']
+  if (typeof number !== 'number') return []
+  const nodePort = port?.['nodePort']
+  return [
+    {
+      name: asText(port?.['name']) ?? '',
+      protocol: choice<Protocol>(port?.['protocol'], ['TCP', 'UDP', 'SCTP'], 'TCP'),
+      port: number,
+      nodePort: typeof nodePort === 'number' ? nodePort : 0,
+    },
+  ]
+}
+
+function ingressOf(status: SubObject): Service['ingress'] {
+  return (asList(section(status, 'loadBalancer')?.['ingress']) ?? []).flatMap((raw) => {
+    const entry = asObject(raw)
+    const [ip] = lenientIps([entry?.['ip']])
+    if (ip === undefined) return []
+    const ipMode = entry?.['ipMode']
+    return [ipMode === 'VIP' || ipMode === 'Proxy' ? { ip, ipMode } : { ip }]
+  })
+}
+
+function textMap(raw: unknown): Readonly<Record<string, string>> {
+  const map = asObject(raw)
+  if (map === undefined) return {}
+  return Object.fromEntries(
+    Object.entries(map).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  )
+}
+
+// ------------------------------------------------------------------------------------------------- EndpointSlice
+
+const serviceNameLabel = 'kubernetes.io/service-name'
+
+/**
+ * The Service a slice belongs to, or undefined when it is none of ours to read: without the label no Service owns it, and
+ * slices of addressType FQDN hold no addresses.
+ */
+export function sliceService(raw: unknown): NamespacedName | undefined {
+  const metadata = section(raw, 'metadata')
+  const name = asText(section(metadata, 'labels')?.[serviceNameLabel])
+  const addressType = asObject(raw)?.['addressType']
+  if (name === undefined || name === '' || (addressType !== 'IPv4' && addressType !== 'IPv6')) return undefined
+  return namespacedName(asText(metadata?.['namespace']) ?? '', name)
+}
+
+/** `undefined` for slices that carry nothing for us (see `sliceService`). `intern` shares equal node names. */
+export function parseEndpointSlice(
+  raw: unknown,
+  meta: ObjectMeta,
+  intern: (text: string) => string,
+): EndpointSlice | undefined {
+  const service = sliceService(raw)
+  if (service === undefined) return undefined
+  const addressType: IpFamily = asObject(raw)?.['addressType'] === 'IPv6' ? 'IPv6' : 'IPv4'
+  return {
+    meta,
+    service,
+    addressType,
+    endpoints: (asList(asObject(raw)?.['endpoints']) ?? []).flatMap((item) => endpointOf(item, intern)),
+  }
+}
+
+function endpointOf(raw: unknown, intern: (text: string) => string): readonly Endpoint[] {
+  const endpoint = asObject(raw)
+  const addresses = lenientIps(asList(endpoint?.['addresses']) ?? [])
+  if (addresses.length === 0) return []
+  const conditions = section(endpoint, 'conditions')
+  const ready = conditions?.['ready'] !== false
+  const serving = conditions?.['serving']
+  const nodeName = asText(endpoint?.['nodeName'])
+  return [
+    {
+      addresses,
+      ...(nodeName === undefined || nodeName === '' ? {} : { nodeName: intern(nodeName) }),
+      ready,
+      serving: typeof serving === 'boolean' ? serving : ready,
+      terminating: conditions?.['terminating'] === true,
+    },
+  ]
+}
+
+// ------------------------------------------------------------------------------------ Node and Secret-----------
+
+export function parseNode(raw: unknown, meta: ObjectMeta): Node {
+  const status = section(raw, 'status')
+  const addresses = (asList(status?.['addresses']) ?? []).flatMap((item) => {
+    const address = asObject(item)
+    return address?.['type'] === 'InternalIP' ? lenientIps([address['address']]) : []
+  })
+  const conditions = parseConditions(status?.['conditions'])
+  const statusOf = (type: string): string | undefined => conditions.find((condition) => condition.type === type)?.status
+  const ready = statusOf('Ready')
+  return {
+    meta: { ...meta, annotations: onlyOurs(meta.annotations) },
+    internalIPs: addresses.filter((ip) => !isLinkLocal(ip)),
+    ready: ready !== 'False' && ready !== 'Unknown',
+    networkUnavailable: statusOf('NetworkUnavailable') === 'True',
+  }
+}
+
+// Node annotations change with volumes, CSI drivers and network plugins; only ours mean anything here.
+function onlyOurs(annotations: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const kept = Object.entries(annotations).filter(([key]) => key.startsWith('bellhop.io/'))
+  return kept.length === 0 ? {} : Object.fromEntries(kept)
+}
+
+/** Values are base64 in the object and bytes here; what is no base64 is skipped. */
+export function parseSecret(raw: unknown, meta: ObjectMeta): Secret {
+  const data = new Map<string, Uint8Array>()
+  for (const [key, value] of Object.entries(section(raw, 'data') ?? {}))
+    if (typeof value === 'string') data.set(key, Uint8Array.from(Buffer.from(value, 'base64')))
+  return { meta, data }
+}
+
+/** Metadata as each built-in kind needs it. */
+export function builtinMeta(kind: string, raw: unknown): ObjectMeta | undefined {
+  if (kind === 'EndpointSlice') return parseMeta(raw, { keep: { labels: false, annotations: false } })
+  if (kind === 'Namespace' || kind === 'Secret') return parseMeta(raw, { keep: { labels: true, annotations: false } })
+  return parseMeta(raw)
+}

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { missingOf, skipMark } from './privileges.ts'
+import { missingOf } from './privileges.ts'
+import { skipMark } from './skip-mark.ts'
 import { reasonIn, renderSkipped } from './skipped-reporter.ts'
 
 describe('requirements of a test', () => {

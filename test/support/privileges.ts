@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { skipMark } from './skip-mark.ts'
 
 export interface Requirements {
   readonly root?: boolean
@@ -14,9 +15,6 @@ export interface Requirements {
   /** Names looked up in PATH (and the sbin directories), or absolute paths. */
   readonly programs?: readonly string[]
 }
-
-/** Marks a suite's name; the reporter counts by what follows. */
-export const skipMark = '[skipped: '
 
 /** `describe` for tests with requirements. */
 export function describeWith(requirements: Requirements, name: string, suite: () => void): void {

@@ -1,7 +1,7 @@
 // Closes a test run with what it did not test, and why: a skipped test that nobody counts is a hole that nobody sees.
 
 import type { Reporter, TestCase, TestModule } from 'vitest/node'
-import { skipMark } from './privileges.ts'
+import { skipMark } from './skip-mark.ts'
 
 /** Add to `reporters` in vitest.config.ts, after the one that prints the results. */
 export function createSkippedReporter(print: (line: string) => void = console.log): Reporter {

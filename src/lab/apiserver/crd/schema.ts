@@ -145,9 +145,7 @@ function parseNode(raw: Json | undefined, path: string): SchemaNode {
     )
   }
   checkListMap(node, path)
-  for (const nested of [...node.allOf, ...node.anyOf, ...node.oneOf, ...(node.not ? [node.not] : [])]) {
-    checkSpecifiedOutside(nested, node, path)
-  }
+  for (const [nested, at] of branches(node, path)) checkSpecifiedOutside(nested, node, at)
   return node
 }
 
@@ -159,6 +157,9 @@ function parseNested(raw: Json | undefined, path: string, options: { readonly ty
     if (raw[key] !== undefined && !(key === 'type' && options.typeAllowed)) {
       throw new SchemaError(`${path}.${key}`, 'Forbidden: must be empty to be structural')
     }
+  }
+  if (raw['x-kubernetes-validations'] !== undefined) {
+    throw new SchemaError(`${path}.x-kubernetes-validations`, 'rules below a junctor are not supported here')
   }
   const type = options.typeAllowed ? parseType(raw, path) : undefined
   const nested = (child: Json | undefined, at: string) => parseNested(child, at, { typeAllowed: false })
@@ -301,10 +302,16 @@ function checkSpecifiedOutside(nested: SchemaNode, outside: SchemaNode, path: st
       throw new SchemaError(`${path}.items`, 'Required value: because it is defined in a nested value validation')
     checkSpecifiedOutside(nested.items, outside.items, `${path}.items`)
   }
-  for (const deeper of [...nested.allOf, ...nested.anyOf, ...nested.oneOf, ...(nested.not ? [nested.not] : [])]) {
-    checkSpecifiedOutside(deeper, outside, path)
-  }
+  for (const [deeper, at] of branches(nested, path)) checkSpecifiedOutside(deeper, outside, at)
 }
+
+/** The schemas below a node's junctors, with their paths. */
+const branches = (node: SchemaNode, path: string): readonly (readonly [SchemaNode, string])[] => [
+  ...node.allOf.map((branch, index) => [branch, `${path}.allOf[${index}]`] as const),
+  ...node.anyOf.map((branch, index) => [branch, `${path}.anyOf[${index}]`] as const),
+  ...node.oneOf.map((branch, index) => [branch, `${path}.oneOf[${index}]`] as const),
+  ...(node.not ? [[node.not, `${path}.not`] as const] : []),
+]
 
 function parseProperties(
   raw: JsonObject,

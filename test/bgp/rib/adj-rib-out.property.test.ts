@@ -183,3 +183,42 @@ test('a prefix that keeps at least one next hop is never without one on the way'
     { numRuns: 100 },
   )
 })
+
+// The planner promises ids that are a function of the next hop. Should it ever break that promise, ids still never move.
+test('whatever path ids the planner claims, the next hops are right and no id moves to another next hop', () => {
+  const context = contextWith()
+  const claimed = fc
+    .tuple(
+      fc.constantFrom('203.0.113.1/32', '203.0.113.2/32'),
+      fc.uniqueArray(fc.integer({ min: 1, max: 5 }), { minLength: 1 }),
+      fc.nat(),
+    )
+    .map(([vip, nodes, turn]): Route => {
+      const { paths, ...rest } = routeOver(vip, nodes)
+      return { ...rest, paths: paths.map(({ nextHop }, i) => ({ pathId: 1 + i + (turn % 3), nextHop })) }
+    })
+  fc.assert(
+    fc.property(fc.array(claimed, { maxLength: 30 }), (routes) => {
+      const rib = createAdjRibOut(context)
+      const receiver = createReceiver(context.codec)
+      const nextHopOfId = new Map<string, string>()
+      const desired = new Map<Prefix, Route>()
+      for (const wanted of routes) {
+        desired.set(wanted.prefix, wanted)
+        rib.update(wanted.prefix, wanted)
+        readMessages(rib, receiver, context.codec, Number.POSITIVE_INFINITY)
+        for (const [key, { nextHop }] of receiver.table) {
+          const id = key.split(' ')[1] ?? ''
+          expect(nextHopOfId.get(id) ?? nextHop).toBe(nextHop)
+          nextHopOfId.set(id, nextHop)
+        }
+      }
+      const held = [...receiver.table].map(([key, { nextHop }]) => `${key.split(' ')[0]} ${nextHop}`)
+      const wanted = [...desired.values()].flatMap((each) =>
+        each.paths.map(({ nextHop }) => `${each.prefix} ${nextHop}`),
+      )
+      expect(held.sort()).toEqual(wanted.sort())
+    }),
+    { numRuns: 200 },
+  )
+})

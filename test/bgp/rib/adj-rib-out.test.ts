@@ -161,6 +161,33 @@ describe('what is sent when something changes', () => {
     expect(changesOf(messages)).toEqual(['withdraw 203.0.113.10/32 2', 'announce 203.0.113.11/32 1'])
   })
 
+  test('what only shrinks goes first also when there is more new than one message holds', () => {
+    const rib = createAdjRibOut(contextWith())
+    announce(rib, routeOver('203.0.113.10/32', [1, 2]))
+    const added = Array.from({ length: 2000 }, (_, i) => routeOver(`198.18.${i >> 8}.${i & 255}/32`, [1]))
+    const [first] = announce(rib, ...added.slice(0, 300), routeOver('203.0.113.10/32', [1]), ...added.slice(300))
+    expect(changesOf(first === undefined ? [] : [first])).toEqual(['withdraw 203.0.113.10/32 2'])
+  })
+
+  test('another path id for the same next hop is another path', () => {
+    const rib = createAdjRibOut(contextWith())
+    const over = (pathId: number) => ({
+      ...routeOver('203.0.113.10/32', []),
+      paths: [{ pathId, nextHop: ip('10.0.0.1') }],
+    })
+    announce(rib, over(1))
+    expect(changesOf(announce(rib, over(2)))).toEqual(['announce 203.0.113.10/32 2', 'withdraw 203.0.113.10/32 1'])
+  })
+
+  test('more sets of attributes than are remembered change nothing', () => {
+    const rib = createAdjRibOut(contextWith())
+    const routes = Array.from({ length: 5000 }, (_, med) =>
+      routeOver(`198.18.${med >> 8}.${med & 255}/32`, [1], { med }),
+    )
+    expect(announce(rib, ...routes)).toHaveLength(5000)
+    expect(announce(rib, ...routes.map((route) => structuredClone(route)))).toEqual([])
+  })
+
   test('new attributes are an implicit replacement: announced, never withdrawn', () => {
     const rib = createAdjRibOut(contextWith())
     announce(rib, routeOver('203.0.113.10/32', [1, 2]))
@@ -295,6 +322,13 @@ describe('link bandwidth', () => {
 
   test('goes along with each path', () => {
     expect(received(1e6, 3e6)).toEqual(['4004fc0049742400', '4004fc004a371b00'])
+  })
+
+  test('is a single-precision number: what that can not tell apart is no change', () => {
+    const rib = createAdjRibOut(contextWith())
+    announce(rib, routeOver('203.0.113.10/32', [1], {}, 1e9))
+    expect(announce(rib, routeOver('203.0.113.10/32', [1], {}, 1e9 + 1))).toEqual([])
+    expect(announce(rib, routeOver('203.0.113.10/32', [1], {}, 1e9 + 1000))).toHaveLength(1)
   })
 
   test('is left out altogether when one path has none', () => {

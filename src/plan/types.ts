@@ -56,7 +56,15 @@ export interface VipReport {
 /** A BgpPeer that has no session, and why. The names are condition reasons. */
 export interface PeerRefusal {
   readonly peer: string
-  readonly reason: 'NoBgpConf' | 'NoRouterId' | 'SecretMissing' | 'PasswordInvalid' | 'AddressConflict' | 'NodeSpeaker'
+  readonly reason:
+    | 'NoBgpConf'
+    | 'NoRouterId'
+    | 'SecretMissing'
+    | 'PasswordInvalid'
+    | 'AddressInvalid'
+    | 'AddressConflict'
+    | 'TtlConflict'
+    | 'NodeSpeaker'
   readonly message: string
 }
 

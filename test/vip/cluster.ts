@@ -21,7 +21,7 @@ import {
   type VipClaim,
   type VipPool,
 } from '../../src/k8s/objects.ts'
-import { type Asn, parseAsn } from '../../src/net/asn.ts'
+import { type Asn, parseAsn, parseRouterId } from '../../src/net/asn.ts'
 import { familyOf, type Ip, type IpFamily, parseIp } from '../../src/net/ip.ts'
 import { normalizeRanges, parseRange } from '../../src/net/range.ts'
 import { must } from '../../src/runtime/result.ts'
@@ -169,6 +169,7 @@ export function conf(over: Partial<BgpConf> = {}): BgpConf {
   return {
     meta: meta('default'),
     asn: asn(64512),
+    routerId: must(parseRouterId('10.0.0.250')),
     listenPort: 179,
     listenAddresses: [],
     gracefulRestart: { enabled: false, restartSeconds: 120, longLivedSeconds: 0 },

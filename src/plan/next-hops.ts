@@ -1,0 +1,110 @@
+// Which nodes the traffic of one VIP is sent to: those that host endpoints that count, unless a pool or a Service asks for all
+// nodes. Under externalTrafficPolicy Local a node must host an endpoint of every Service that has the address.
+
+import type { IpFamily } from '../net/ip.ts'
+import { type NextHopVerdict, type NodeEligibility, unknownNode } from './eligibility.ts'
+import type { CountedEndpoints } from './endpoints.ts'
+import { hash32 } from './hash.ts'
+import type { ExcludedNode, NotAnnouncedReason, PlannedNextHop } from './types.ts'
+
+/** One Service of a VIP, as far as next hops are concerned. */
+export interface Backends {
+  readonly counted: CountedEndpoints
+  readonly local: boolean
+  /** AllNodes asked for; under `local` it means nothing. */
+  readonly allNodes: boolean
+}
+
+export interface NextHops {
+  /** Sorted by node. */
+  readonly hops: readonly PlannedNextHop[]
+  readonly excluded: readonly ExcludedNode[]
+  readonly refusal?: { readonly reason: NotAnnouncedReason; readonly message: string }
+  /** Whether any node of the cluster may become a next hop, not only those that host endpoints. */
+  readonly everyNode: boolean
+}
+
+/** The eligible nodes for one VIP of `family`. Never throws a VIP away for one bad node. */
+export function planNextHops(
+  backends: readonly Backends[],
+  nodes: ReadonlyMap<string, NodeEligibility>,
+  family: IpFamily,
+): NextHops {
+  const total = backends.reduce((sum, { counted }) => sum + counted.total, 0)
+  const none = { hops: [], excluded: [], everyNode: false }
+  if (total === 0) return { ...none, refusal: { reason: 'NoReadyEndpoints', message: 'no endpoint is ready' } }
+  const everyNode = backends.some(
+    ({ local, allNodes, counted }) => !local && counted.total > 0 && (allNodes || counted.nodeless > 0),
+  )
+  const candidates = countByNode(backends, everyNode ? nodes.keys() : [])
+  const locals = backends.filter(({ local }) => local)
+  for (const node of candidates.keys())
+    if (!locals.every(({ counted }) => counted.byNode.has(node))) candidates.delete(node)
+  if (candidates.size === 0)
+    return {
+      ...none,
+      everyNode,
+      refusal: {
+        reason: 'NoLocalEndpoints',
+        message: 'externalTrafficPolicy is Local, and no node hosts an endpoint of every Service',
+      },
+    }
+  return { ...judge(candidates, nodes, family), everyNode }
+}
+
+// Endpoints that name no node count as reachable from every node, but only through `Cluster` forwarding.
+function countByNode(backends: readonly Backends[], also: Iterable<string>): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const node of also) counts.set(node, 0)
+  for (const { counted } of backends)
+    for (const [node, endpoints] of counted.byNode) counts.set(node, (counts.get(node) ?? 0) + endpoints)
+  const nodeless = backends.reduce((sum, { counted, local }) => sum + (local ? 0 : counted.nodeless), 0)
+  if (nodeless > 0) for (const [node, endpoints] of counts) counts.set(node, endpoints + nodeless)
+  return counts
+}
+
+function judge(
+  candidates: ReadonlyMap<string, number>,
+  nodes: ReadonlyMap<string, NodeEligibility>,
+  family: IpFamily,
+): Omit<NextHops, 'everyNode'> {
+  const hops: PlannedNextHop[] = []
+  const excluded: ExcludedNode[] = []
+  const byAddress = new Map<string, string>()
+  let addressless = 0
+  for (const [node, endpoints] of [...candidates].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const verdict: NextHopVerdict = nodes.get(node)?.[family] ?? unknownNode
+    const twin = verdict.ok ? byAddress.get(verdict.address) : undefined
+    if (verdict.ok && twin === undefined) {
+      byAddress.set(verdict.address, node)
+      hops.push({ node, address: verdict.address, endpoints })
+    } else if (endpoints > 0)
+      excluded.push({ node, because: verdict.ok ? `has the same address as node ${twin}` : verdict.because })
+    if (!verdict.ok && verdict.code === 'no-address') addressless++
+  }
+  if (hops.length > 0) return { hops, excluded }
+  const words = excluded.slice(0, 3).map(({ node, because }) => `node ${node} ${because}`)
+  const more = excluded.length > 3 ? `, and ${excluded.length - 3} more` : ''
+  return {
+    hops,
+    excluded,
+    refusal: {
+      reason: addressless === candidates.size ? 'NoNodeAddress' : 'NoEligibleNode',
+      message: words.length === 0 ? 'no node of the cluster can be a next hop' : `${words.join('; ')}${more}`,
+    },
+  }
+}
+
+/**
+ * At most `max` of the next hops (0 = all), the same in every replica: rendezvous hashing, so that a node that comes or goes
+ * changes at most one of the others. Sorted by node.
+ */
+export function capNextHops(vip: string, hops: readonly PlannedNextHop[], max: number): readonly PlannedNextHop[] {
+  if (max === 0 || hops.length <= max) return hops
+  return hops
+    .map((hop) => ({ hop, rank: hash32(`${vip} ${hop.node}`) }))
+    .sort((a, b) => b.rank - a.rank || (a.hop.node < b.hop.node ? -1 : 1))
+    .slice(0, max)
+    .map(({ hop }) => hop)
+    .sort((a, b) => (a.node < b.node ? -1 : 1))
+}

@@ -1,0 +1,222 @@
+// The plan: from the cluster to everything that should be announced, and the reason for everything that is not. Read this first.
+//
+// `planFromScratch` is the meaning: survey what is not about one VIP (sessions, policies, the verdict on every node), plan each VIP
+// by itself, put their routes into tables. `createPlanner` computes the same, remembering each VIP's plan and what it was made from,
+// so that a change costs only the VIPs it touches. A property test holds the two equal.
+
+import type { Path, Route } from '../bgp/rib/route.ts'
+import type { TableName } from '../bgp/speaker/protocol.ts'
+import type { ClusterChanges, ClusterView } from '../k8s/objects.ts'
+import type { Prefix } from '../net/prefix.ts'
+import { createDependencies } from './dependencies.ts'
+import { routerIdOf } from './peers.ts'
+import { same } from './same.ts'
+import { SnapshotMap } from './snapshot-map.ts'
+import { resurvey, type Surroundings, survey } from './surroundings.ts'
+import type { Plan, PlanContext, PlanStep, TableChange, VipReport } from './types.ts'
+import { type Contribution, planVip, type VipPlan } from './vip-plan.ts'
+
+export interface Planner {
+  /**
+   * The plan for `view`, and what is different from the plan before. `changes` names what changed in the view since the last
+   * call; undefined means that anything may have. The plans themselves never change: keep them as long as you like.
+   */
+  readonly plan: (view: ClusterView, changes: ClusterChanges | undefined, context: PlanContext) => PlanStep
+}
+
+/** The whole plan, from nothing but its arguments. */
+export function planFromScratch(view: ClusterView, context: PlanContext): Plan {
+  return createPlanner().plan(view, undefined, context).plan
+}
+
+/** A planner that has planned nothing yet: its first step is a whole plan, and every table is new. */
+export function createPlanner(): Planner {
+  let memory: Memory = forget()
+  return {
+    plan: (view, changes, context) => {
+      const step =
+        memory.last === undefined || changes === undefined || !sameContext(memory.last.context, context)
+          ? planAgain(memory, view, context)
+          : planChanges(memory, memory.last.surroundings, view, changes, context)
+      memory = step.memory
+      return step.result
+    },
+  }
+}
+
+interface Memory {
+  readonly last: { readonly surroundings: Surroundings; readonly context: PlanContext; readonly plan: Plan } | undefined
+  readonly liveness: ReadonlyMap<string, 'up' | 'down'>
+  readonly vips: Map<string, VipPlan>
+  readonly dependencies: ReturnType<typeof createDependencies>
+  /** What each prefix of each table is made of: one VIP, or all that share an aggregate. */
+  readonly contributions: Map<TableName, Map<Prefix, readonly Contribution[]>>
+}
+
+interface MemoryStep {
+  readonly memory: Memory
+  readonly result: PlanStep
+}
+
+const forget = (): Memory => ({
+  last: undefined,
+  liveness: new Map(),
+  vips: new Map(),
+  dependencies: createDependencies(),
+  contributions: new Map(),
+})
+
+// Planning without a memory of VIPs; what was planned before is only what the result is compared with.
+function planAgain(memory: Memory, view: ClusterView, context: PlanContext): MemoryStep {
+  const every = new Set([...memory.vips.keys(), ...view.vips.keys()])
+  return planVips(memory, view, context, { surroundings: survey(view, context), dirty: every })
+}
+
+function planChanges(
+  memory: Memory,
+  known: Surroundings,
+  view: ClusterView,
+  changes: ClusterChanges,
+  context: PlanContext,
+): MemoryStep {
+  const livenessChanged = changedKeys(memory.liveness, context.nodeLiveness)
+  const { surroundings, touched } = resurvey(known, view, context, { changes, livenessChanged })
+  const dirty =
+    touched === 'all'
+      ? new Set([...memory.vips.keys(), ...view.vips.keys()])
+      : memory.dependencies.dependents(changes, touched)
+  return planVips(memory, view, context, { surroundings, dirty })
+}
+
+function planVips(
+  memory: Memory,
+  view: ClusterView,
+  context: PlanContext,
+  { surroundings, dirty }: { readonly surroundings: Surroundings; readonly dirty: ReadonlySet<string> },
+): MemoryStep {
+  const before = memory.last?.plan
+  const reports: [string, VipReport | undefined][] = []
+  const touched = new Map<TableName, Set<Prefix>>()
+  for (const name of dirty) {
+    const vip = view.vips.get(name)
+    const known = memory.vips.get(name)
+    const next = vip === undefined ? undefined : planVip(vip, view, surroundings)
+    if (next === undefined) memory.vips.delete(name)
+    else memory.vips.set(name, next)
+    memory.dependencies.replace(name, known, next)
+    replaceContributions(memory, touched, known?.contributions ?? [], next?.contributions ?? [])
+    if (!same(known?.report, next?.report)) reports.push([name, next?.report])
+  }
+  const { tables, tableChanges, droppedTables } = changeTables(memory, before, surroundings, touched)
+  const peers = same(before?.peers, surroundings.peers.configs) ? (before?.peers ?? []) : surroundings.peers.configs
+  const plan: Plan = {
+    ...speakerOf(surroundings, context),
+    peers,
+    peerRefusals: surroundings.peers.refusals,
+    tables,
+    vips: ((before?.vips ?? SnapshotMap.empty()) as SnapshotMap<string, VipReport>).with(reports),
+  }
+  return {
+    memory: {
+      ...memory,
+      last: { surroundings, context, plan },
+      liveness: copyIfChanged(memory.liveness, context.nodeLiveness),
+    },
+    result: { plan, tableChanges, droppedTables, changedVips: new Set(reports.map(([name]) => name)) },
+  }
+}
+
+function speakerOf({ conf }: Surroundings, context: PlanContext): Pick<Plan, 'speaker'> {
+  const routerId = conf === undefined ? undefined : routerIdOf(conf, context)
+  if (conf === undefined || routerId === undefined) return {}
+  const { asn, listenPort, listenAddresses } = conf
+  return { speaker: { asn, routerId, listenPort, listenAddresses } }
+}
+
+// --------------------------------------------------------------------------------------------------------- tables
+
+function replaceContributions(
+  { contributions }: Memory,
+  touched: Map<TableName, Set<Prefix>>,
+  before: readonly Contribution[],
+  after: readonly Contribution[],
+): void {
+  const at = (
+    table: TableName,
+    prefix: Prefix,
+    change: (list: readonly Contribution[]) => readonly Contribution[],
+  ): void => {
+    const prefixes = contributions.get(table) ?? new Map<Prefix, readonly Contribution[]>()
+    contributions.set(table, prefixes)
+    const list = change(prefixes.get(prefix) ?? [])
+    if (list.length === 0) prefixes.delete(prefix)
+    else prefixes.set(prefix, list)
+    const marked = touched.get(table) ?? new Set<Prefix>()
+    touched.set(table, marked.add(prefix))
+  }
+  for (const gone of before) at(gone.table, gone.route.prefix, (list) => list.filter(({ vip }) => vip !== gone.vip))
+  for (const made of after) at(made.table, made.route.prefix, (list) => [...list, made])
+}
+
+function changeTables(
+  { contributions }: Memory,
+  before: Plan | undefined,
+  surroundings: Surroundings,
+  touched: ReadonlyMap<TableName, ReadonlySet<Prefix>>,
+): Pick<Plan, 'tables'> & Pick<PlanStep, 'tableChanges' | 'droppedTables'> {
+  const tables = new Map<TableName, ReadonlyMap<Prefix, Route>>()
+  const tableChanges: TableChange[] = []
+  for (const { name } of surroundings.tables) {
+    const old = before?.tables.get(name) as SnapshotMap<Prefix, Route> | undefined
+    const routes: [Prefix, Route | undefined][] = []
+    for (const prefix of touched.get(name) ?? []) {
+      const route = routeOf(contributions.get(name)?.get(prefix) ?? [])
+      if (!same(old?.get(prefix), route)) routes.push([prefix, route])
+    }
+    tables.set(name, (old ?? SnapshotMap.empty<Prefix, Route>()).with(routes))
+    if (old !== undefined && routes.length === 0) continue
+    tableChanges.push({
+      table: name,
+      replace: old === undefined,
+      upserts: routes.flatMap(([, route]) => (route === undefined ? [] : [route])),
+      withdrawals: routes.flatMap(([prefix, route]) => (route === undefined ? [prefix] : [])),
+    })
+  }
+  const droppedTables = [...(before?.tables.keys() ?? [])].filter((name) => !tables.has(name))
+  for (const name of contributions.keys()) if (!tables.has(name)) contributions.delete(name)
+  return { tables, tableChanges, droppedTables }
+}
+
+// One VIP's route as it is. An aggregate has every next hop of its VIPs, and the attributes of the lowest of them.
+function routeOf(list: readonly Contribution[]): Route | undefined {
+  const [only, ...others] = list
+  if (only === undefined || others.length === 0) return only?.route
+  const routes = [...list].sort((a, b) => (a.vip < b.vip ? -1 : 1)).map(({ route }) => route)
+  const paths = new Map<number, Path>()
+  const weighted = routes.every((route) => route.paths.every(({ linkBandwidth }) => linkBandwidth !== undefined))
+  for (const route of routes)
+    for (const { pathId, nextHop, linkBandwidth = 0 } of route.paths) {
+      const sum = (paths.get(pathId)?.linkBandwidth ?? 0) + linkBandwidth
+      paths.set(pathId, { pathId, nextHop, ...(weighted ? { linkBandwidth: sum } : {}) })
+    }
+  const [first = only.route] = routes
+  return { ...first, paths: [...paths.values()].sort((a, b) => a.pathId - b.pathId) }
+}
+
+// --------------------------------------------------------------------------------------------------------- context
+
+function sameContext(a: PlanContext, b: PlanContext): boolean {
+  return a.defaultRouterId === b.defaultRouterId && same(a.serviceClass, b.serviceClass)
+}
+
+// The caller's map may be one that it keeps changing, so what it said last time is a copy of ours.
+function changedKeys(before: ReadonlyMap<string, unknown>, after: ReadonlyMap<string, unknown>): ReadonlySet<string> {
+  const changed = new Set<string>()
+  for (const [key, value] of after) if (before.get(key) !== value) changed.add(key)
+  for (const key of before.keys()) if (!after.has(key)) changed.add(key)
+  return changed
+}
+
+function copyIfChanged<V>(before: ReadonlyMap<string, V>, after: ReadonlyMap<string, V>): ReadonlyMap<string, V> {
+  return changedKeys(before, after).size === 0 ? before : new Map(after)
+}

@@ -1,0 +1,75 @@
+// A map whose versions share what they have in common. A plan over ten thousand VIPs in which one changed is a new value at the
+// cost of one bucket, and whoever still holds the plan before can compare the two.
+
+import { hash32 } from './hash.ts'
+
+const bucketCount = 256
+
+/** A ReadonlyMap that never changes; `with` makes another one. Iterates in an order that depends only on its keys' hashes. */
+export class SnapshotMap<K extends string, V> implements ReadonlyMap<K, V> {
+  readonly size: number
+  readonly #buckets: readonly (ReadonlyMap<K, V> | undefined)[]
+
+  private constructor(buckets: readonly (ReadonlyMap<K, V> | undefined)[], size: number) {
+    this.#buckets = buckets
+    this.size = size
+  }
+
+  static empty<K extends string, V>(): SnapshotMap<K, V> {
+    return new SnapshotMap<K, V>([], 0)
+  }
+
+  /** This map with `changes` made to it; undefined removes the key. */
+  with(changes: Iterable<readonly [K, V | undefined]>): SnapshotMap<K, V> {
+    const buckets = [...this.#buckets]
+    const fresh = new Map<number, Map<K, V>>()
+    let size = this.size
+    for (const [key, value] of changes) {
+      const at = bucketOf(key)
+      let bucket = fresh.get(at)
+      if (bucket === undefined) {
+        bucket = new Map(buckets[at])
+        fresh.set(at, bucket)
+        buckets[at] = bucket
+      }
+      size -= bucket.size
+      if (value === undefined) bucket.delete(key)
+      else bucket.set(key, value)
+      size += bucket.size
+    }
+    return fresh.size === 0 ? this : new SnapshotMap(buckets, size)
+  }
+
+  get(key: K): V | undefined {
+    return this.#buckets[bucketOf(key)]?.get(key)
+  }
+
+  has(key: K): boolean {
+    return this.#buckets[bucketOf(key)]?.has(key) ?? false
+  }
+
+  forEach(callback: (value: V, key: K, map: ReadonlyMap<K, V>) => void): void {
+    for (const [key, value] of this.entries()) callback(value, key, this)
+  }
+
+  *entries(): Generator<[K, V], undefined> {
+    for (const bucket of this.#buckets) if (bucket !== undefined) yield* bucket
+    return undefined
+  }
+
+  *keys(): Generator<K, undefined> {
+    for (const [key] of this.entries()) yield key
+    return undefined
+  }
+
+  *values(): Generator<V, undefined> {
+    for (const [, value] of this.entries()) yield value
+    return undefined
+  }
+
+  [Symbol.iterator](): Generator<[K, V], undefined> {
+    return this.entries()
+  }
+}
+
+const bucketOf = (key: string): number => hash32(key) % bucketCount

@@ -1,0 +1,232 @@
+// Everything about the cluster that is not about one VIP: the sessions and their tables, the policies, the verdict on every node.
+// Surveyed once and then kept up by the node that changed, so that a heartbeat of one node out of a thousand costs one verdict.
+
+import type { Family } from '../bgp/packet/message.ts'
+import type { TableName } from '../bgp/speaker/protocol.ts'
+import {
+  type BgpConf,
+  type BgpPeer,
+  type BgpPolicy,
+  type ClusterChanges,
+  type ClusterView,
+  type LabelSelector,
+  matchesSelector,
+  type Service,
+} from '../k8s/objects.ts'
+import type { Ip, IpFamily } from '../net/ip.ts'
+import type { ServiceClassRule } from '../vip/types.ts'
+import { byPriority, policyMatches, type RouteRules, routeRules } from './attributes.ts'
+import { judgeNode, type NodeEligibility, sameEligibility } from './eligibility.ts'
+import { pathIds } from './path-id.ts'
+import { activeConf, noConfMessage, type PlannedPeers, planPeers } from './peers.ts'
+import { same } from './same.ts'
+import type { PlanContext, VipReport } from './types.ts'
+
+/** A set of routes, and the peers that hear it. */
+export interface Table {
+  readonly name: TableName
+  /** Absent = all nodes. */
+  readonly nodeSelector?: LabelSelector
+  /** The policies that speak to its peers, highest priority first. */
+  readonly policies: readonly BgpPolicy[]
+  readonly peers: readonly { readonly name: string; readonly families: readonly Family[] }[]
+}
+
+export interface Surroundings {
+  readonly conf: BgpConf | undefined
+  readonly serviceClass: ServiceClassRule
+  readonly peers: PlannedPeers
+  readonly tables: readonly Table[]
+  readonly nodes: ReadonlyMap<string, NodeEligibility>
+  readonly pathIds: ReadonlyMap<Ip, number>
+  /** For tables that have a nodeSelector: the nodes it selects. */
+  readonly selected: ReadonlyMap<TableName, ReadonlySet<string>>
+  /** Why a VIP that could be announced stands in no table of its family. */
+  readonly silence: (family: IpFamily) => NonNullable<VipReport['refusal']>
+  /** What the policies of a table say of a VIP. Equal rules are one value. */
+  readonly rulesFor: (table: Table, pool: string, services: readonly Service[]) => RouteRules
+}
+
+/** What a change of the surroundings means for VIPs: all of them, or those that have to do with certain nodes. */
+export interface Survey {
+  readonly surroundings: Surroundings
+  readonly touched: 'all' | ReadonlySet<string>
+}
+
+/** From nothing. */
+export function survey(view: ClusterView, context: PlanContext): Surroundings {
+  const nodes = new Map<string, NodeEligibility>()
+  for (const node of view.nodes.values())
+    nodes.set(node.meta.name, judgeNode(node, context.nodeLiveness.get(node.meta.name)))
+  const control = surveyControl(view, context)
+  return {
+    ...control,
+    nodes,
+    pathIds: pathIds([...nodes.values()].flatMap(({ addresses }) => addresses)),
+    selected: selectNodes(view, control.tables),
+  }
+}
+
+/** From what it was. `livenessChanged`: nodes of which our own detection says something else than before. */
+export function resurvey(
+  before: Surroundings,
+  view: ClusterView,
+  context: PlanContext,
+  { changes, livenessChanged }: { readonly changes: ClusterChanges; readonly livenessChanged: ReadonlySet<string> },
+): Survey {
+  const control = (['BgpConf', 'BgpPeer', 'BgpPolicy', 'Secret'] as const).some(
+    (kind) => (changes.get(kind)?.size ?? 0) > 0,
+  )
+    ? surveyControl(view, context)
+    : before
+  const restart = !same(rulesOf(before), rulesOf(control)) || !same(before.serviceClass, context.serviceClass)
+  const changedNodes = new Set([...(changes.get('Node') ?? []), ...livenessChanged])
+  const nodes = changedNodes.size === 0 ? before.nodes : new Map(before.nodes)
+  const touched = new Set<string>()
+  for (const name of changedNodes) {
+    const node = view.nodes.get(name)
+    const verdict = node === undefined ? undefined : judgeNode(node, context.nodeLiveness.get(name))
+    const known = before.nodes.get(name)
+    if (verdict === undefined) (nodes as Map<string, NodeEligibility>).delete(name)
+    else (nodes as Map<string, NodeEligibility>).set(name, verdict)
+    if (!sameEligibility(known, verdict) && (known !== undefined || verdict !== undefined)) touched.add(name)
+  }
+  const kept = restart ? { ...before, ...control } : { ...before, conf: control.conf, peers: control.peers }
+  return settle(before, { ...kept, nodes }, { view, touched, restart, changedNodes })
+}
+
+// What hangs on several nodes at once: path ids, and which nodes a table may hear of.
+function settle(
+  before: Surroundings,
+  next: Surroundings,
+  facts: {
+    readonly view: ClusterView
+    readonly touched: Set<string>
+    readonly restart: boolean
+    readonly changedNodes: ReadonlySet<string>
+  },
+): Survey {
+  const { view, touched, restart, changedNodes } = facts
+  const moved = [...changedNodes].some(
+    (name) => !same(before.nodes.get(name)?.addresses, next.nodes.get(name)?.addresses),
+  )
+  const ids = moved ? pathIds([...next.nodes.values()].flatMap(({ addresses }) => addresses)) : before.pathIds
+  // Two IPv6 addresses with one hash: the id of an address on a node that did not change may be another one now.
+  const shifted = moved && [...before.pathIds].some(([ip, id]) => ids.has(ip) && ids.get(ip) !== id)
+  let selected = before.selected
+  if (restart || (changedNodes.size > 0 && before.selected.size > 0)) {
+    selected = selectNodes(view, next.tables)
+    for (const [table, names] of selected)
+      for (const name of changedNodes)
+        if (names.has(name) !== (before.selected.get(table)?.has(name) ?? false)) touched.add(name)
+  }
+  return { surroundings: { ...next, pathIds: ids, selected }, touched: restart || shifted ? 'all' : touched }
+}
+
+type Control = Pick<Surroundings, 'conf' | 'serviceClass' | 'peers' | 'tables' | 'silence' | 'rulesFor'>
+
+function surveyControl(view: ClusterView, context: PlanContext): Control {
+  const policies = [...view.bgpPolicies.values()].sort(byPriority)
+  const conf = activeConf(view)
+  const peers = planPeers(view, context, (peer) => tableName(peer, policies))
+  const tables = new Map<TableName, Table>()
+  for (const config of peers.configs) {
+    const peer = view.bgpPeers.get(config.name)
+    if (peer === undefined) continue
+    const known = tables.get(config.table) ?? defineTable(config.table, peer, policies)
+    tables.set(config.table, { ...known, peers: [...known.peers, { name: config.name, families: config.families }] })
+  }
+  return {
+    conf,
+    serviceClass: context.serviceClass,
+    peers,
+    tables: [...tables.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
+    silence: silenceOf(view, conf, tables.size),
+    rulesFor: rememberRules(conf),
+  }
+}
+
+function silenceOf(view: ClusterView, conf: BgpConf | undefined, tables: number): Surroundings['silence'] {
+  const refusal = (reason: 'NoBgpConf' | 'NoPeer', message: string): ReturnType<Surroundings['silence']> => ({
+    reason,
+    message,
+  })
+  if (conf === undefined) {
+    const silent = refusal('NoBgpConf', noConfMessage(view))
+    return () => silent
+  }
+  const words = view.bgpPeers.size === 0 ? 'there is no BgpPeer' : 'no BgpPeer has a session: see their conditions'
+  return (family) => refusal('NoPeer', tables > 0 ? `no BgpPeer takes ${family} routes` : words)
+}
+
+// The parts of the control plane that VIPs are planned from. A timer or a password is not among them.
+function rulesOf({ conf, tables, silence }: Control): unknown {
+  return {
+    silence: silence('IPv4'),
+    conf:
+      conf === undefined
+        ? undefined
+        : { origin: conf.origin, maxNextHops: conf.maxNextHops, communities: [...conf.communities] },
+    tables: tables.map(({ policies, ...table }) => ({
+      ...table,
+      policies: policies.map(({ meta, ...policy }) => ({ ...policy, name: meta.name })),
+    })),
+  }
+}
+
+const restrictsNodes = ({ nodeSelector }: BgpPeer): boolean =>
+  Object.keys(nodeSelector.matchLabels).length > 0 || nodeSelector.matchExpressions.length > 0
+
+/** The policies that name this peer; those that name none speak to all and distinguish nobody. */
+const ownPolicies = (peer: BgpPeer, policies: readonly BgpPolicy[]): readonly string[] =>
+  policies.flatMap(({ meta, peers }) => (peers.includes(peer.meta.name) ? [meta.name] : [])).sort()
+
+/** What distinguishes the routes of a peer from other peers', as text; `all` when nothing does. */
+export function tableName(peer: BgpPeer, policies: readonly BgpPolicy[]): TableName {
+  const named = ownPolicies(peer, policies)
+  const { matchLabels, matchExpressions } = peer.nodeSelector
+  const selector = [
+    ...Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`),
+    ...matchExpressions.map(({ key, operator, values }) => `${key} ${operator} (${[...values].sort().join(' ')})`),
+  ].sort()
+  const parts = [
+    ...(selector.length > 0 ? [`nodes[${selector.join(', ')}]`] : []),
+    ...(named.length > 0 ? [`policies[${named.join(', ')}]`] : []),
+  ]
+  return parts.length === 0 ? 'all' : parts.join(' ')
+}
+
+function defineTable(name: TableName, peer: BgpPeer, policies: readonly BgpPolicy[]): Table {
+  return {
+    name,
+    ...(restrictsNodes(peer) ? { nodeSelector: peer.nodeSelector } : {}),
+    policies: policies.filter(({ peers }) => peers.length === 0 || peers.includes(peer.meta.name)),
+    peers: [],
+  }
+}
+
+function selectNodes(view: ClusterView, tables: readonly Table[]): ReadonlyMap<TableName, ReadonlySet<string>> {
+  const selected = new Map<TableName, ReadonlySet<string>>()
+  for (const { name, nodeSelector } of tables) {
+    if (nodeSelector === undefined) continue
+    const names = [...view.nodes.values()].flatMap(({ meta }) =>
+      matchesSelector(nodeSelector, meta.labels) ? [meta.name] : [],
+    )
+    selected.set(name, new Set(names))
+  }
+  return selected
+}
+
+// Ten thousand VIPs have a handful of different rules between them.
+function rememberRules(conf: BgpConf | undefined): Surroundings['rulesFor'] {
+  const remembered = new Map<string, RouteRules>()
+  return (table, pool, services) => {
+    const matching = table.policies.filter((policy) => policyMatches(policy, pool, services))
+    const key = matching.map(({ meta }) => meta.name).join(' ')
+    const known = remembered.get(key)
+    if (known !== undefined) return known
+    const rules = routeRules(conf ?? { origin: 'IGP', communities: new Map() }, matching)
+    remembered.set(key, rules)
+    return rules
+  }
+}

@@ -41,13 +41,13 @@ describe('a rule sees', () => {
     ],
     [
       'a list',
-      { type: 'array', items: { type: 'integer' } },
+      { type: 'array', maxItems: 100, items: { type: 'integer' } },
       'self.all(n, n > 0) && self.exists(n, n == 2) && !(5 in self)',
       [1, 2],
     ],
     [
       'a map by its keys',
-      { type: 'object', additionalProperties: { type: 'integer' } },
+      { type: 'object', maxProperties: 100, additionalProperties: { type: 'integer' } },
       "self.all(k, k.size() == 1 && self[k] < 3) && 'x' in self",
       { x: 1, y: 2 },
     ],
@@ -207,5 +207,52 @@ describe('a rule is refused when the CRD is created', () => {
     ['that is empty', { rule: ' ' }, 'rule is not specified'],
   ])('%s', (_, broken, problem) => {
     expect(() => withRule(point, broken)).toThrow(problem)
+  })
+})
+
+describe('a rule is refused as too costly when the schema bounds too little', () => {
+  const list = (more: JsonObject, items: JsonObject = { type: 'string', maxLength: 50 }): JsonObject => ({
+    type: 'array',
+    items,
+    ...more,
+  })
+  test.each<[string, JsonObject, string]>([
+    ['a long pattern on a text of any length', { type: 'string' }, `self.matches('^${'[a-z]+-'.repeat(30)}$')`],
+    ['every pair of a list of any length', list({}), 'self.all(a, self.exists(b, a == b))'],
+    ['every pair of a long list', list({ maxItems: 3000 }), 'self.all(a, self.exists(b, a == b))'],
+    [
+      'the parts of a text, whose length nobody knows',
+      { type: 'string', maxLength: 50 },
+      "self.split(',').all(part, part.startsWith('a') && part.matches('^a'))",
+    ],
+    [
+      'two addresses compared as values',
+      { type: 'string', maxLength: 50 },
+      'cidr(self).ip() == cidr(self).masked().ip()',
+    ],
+  ])('%s', (_, schema, expression) => {
+    expect(() => withRule(schema, rule(expression))).toThrow(
+      /Forbidden: estimated rule cost exceeds budget|compilation failed/,
+    )
+  })
+
+  test.each<[string, JsonObject, string]>([
+    ['a pattern on a bounded text', { type: 'string', maxLength: 1000 }, "self.matches('^[a-z]+(-[a-z]+)*[0-9]+$')"],
+    ['every pair of a short list', list({ maxItems: 100 }), 'self.all(a, self.exists(b, a == b))'],
+    ['the parts of a text as numbers', { type: 'string', maxLength: 50 }, "self.split(',').all(part, int(part) < 5)"],
+  ])('but not %s', (_, schema, expression) => {
+    expect(() => withRule(schema, rule(expression))).not.toThrow()
+  })
+
+  test('by how often its place can occur', () => {
+    const item = {
+      type: 'string',
+      maxLength: 1000,
+      'x-kubernetes-validations': [rule("self.matches('^[a-z]+(-[a-z]+)*[0-9]+$')")],
+    }
+    const schema = (maxItems: number) => () =>
+      compileStructuralSchema({ type: 'object', properties: { a: list({ maxItems }, item) } })
+    expect(schema(1000)).not.toThrow()
+    expect(schema(100_000)).toThrow('exceeds budget by factor of')
   })
 })

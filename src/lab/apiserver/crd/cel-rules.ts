@@ -3,6 +3,7 @@
 // Source: Kubernetes documentation, "Validation rules", "Transition rules" and "Validation ratcheting".
 import { Environment, EvaluationError, Optional } from '@marcbachmann/cel-js'
 import type { Json, JsonObject } from '../json.ts'
+import { CRD_COST_MAX, estimateCost, occurrences, RULE_COST_MAX } from './cel-cost.ts'
 import { registerKubernetesLibrary } from './cel-library.ts'
 import { type CelType, registerSchemaTypes } from './cel-types.ts'
 import { duplicate, forbidden, invalid, required } from './field-error.ts'
@@ -32,11 +33,12 @@ export interface CompiledRules {
   validate(object: JsonObject, oldObject: JsonObject | undefined): readonly FieldError[]
 }
 
-/** @throws SchemaError for a rule that does not parse, is badly typed, or is not boolean */
+/** @throws SchemaError for a rule that does not parse, is badly typed, is not boolean, or costs more than an API server allows */
 export function compileRules(schema: SchemaNode): CompiledRules {
   const env = registerKubernetesLibrary(new Environment({ enableOptionalTypes: true }))
   const types = registerSchemaTypes(env, schema)
-  const root = compileNode(schema, { env, types, path: 'openAPIV3Schema' })
+  const budget = { left: CRD_COST_MAX }
+  const root = compileNode(schema, { env, types, budget, path: 'openAPIV3Schema', cardinality: 1 })
   return {
     validate: (object, oldObject) => {
       if (!root) return []
@@ -51,7 +53,11 @@ export function compileRules(schema: SchemaNode): CompiledRules {
 interface CompileContext {
   readonly env: Environment
   readonly types: ReadonlyMap<SchemaNode, CelType>
+  /** What the rules of the CRD may still cost; the one thing that compilation counts down. */
+  readonly budget: { left: number }
   readonly path: string
+  /** How often this place can occur in an object. */
+  readonly cardinality: number
 }
 
 /** @returns undefined where neither the node nor anything below it has a rule */
@@ -64,10 +70,11 @@ function compileNode(schema: SchemaNode, context: CompileContext): RuleNode | un
     const node = compileNode(child, { ...context, path: `${path}.properties[${name}]` })
     if (node) properties.set(name, node)
   }
-  const items = schema.items && compileNode(schema.items, { ...context, path: `${path}.items` })
+  const many = { ...context, cardinality: context.cardinality * occurrences(schema) }
+  const items = schema.items && compileNode(schema.items, { ...many, path: `${path}.items` })
   const additional =
     typeof schema.additional === 'object'
-      ? compileNode(schema.additional, { ...context, path: `${path}.additionalProperties` })
+      ? compileNode(schema.additional, { ...many, path: `${path}.additionalProperties` })
       : undefined
   const rules = schema.rules.map((rule, index) =>
     compileRule(rule, schema, type, { ...context, path: `${path}.x-kubernetes-validations[${index}]` }),
@@ -85,13 +92,22 @@ function compileRule(rule: ValidationRule, schema: SchemaNode, type: CelType, co
     throw new SchemaError(`${path}.optionalOldSelf`, 'may not be set if oldSelf is not used in rule')
   }
   if (rule.fieldPath !== undefined) requireField(schema, rule.fieldPath, `${path}.fieldPath`)
-  const program = compileExpression(env, rule.rule, 'bool', `${path}.rule`)
+  const place = { ...context, env, schema }
+  const program = compileExpression(rule.rule, 'bool', { ...place, path: `${path}.rule` })
   if (rule.messageExpression === undefined) return { rule, usesOldSelf, program }
-  const messageProgram = compileExpression(env, rule.messageExpression, 'string', `${path}.messageExpression`)
+  const messageProgram = compileExpression(rule.messageExpression, 'string', {
+    ...place,
+    path: `${path}.messageExpression`,
+  })
   return { rule, usesOldSelf, program, messageProgram }
 }
 
-function compileExpression(env: Environment, source: string, wanted: 'bool' | 'string', path: string): Program {
+function compileExpression(
+  source: string,
+  wanted: 'bool' | 'string',
+  context: CompileContext & { readonly schema: SchemaNode },
+): Program {
+  const { env, path } = context
   // The engine looks up the fields inside has() only when it runs, the API server when the CRD is created.
   for (const [, field = ''] of source.matchAll(/\bhas\(((?:self|oldSelf)(?:\.\w+)+)\)/g)) {
     const known = env.check(field)
@@ -101,7 +117,26 @@ function compileExpression(env: Environment, source: string, wanted: 'bool' | 's
   const checked = env.check(source)
   if (!checked.valid) throw new SchemaError(path, `compilation failed: ${checked.error?.message ?? 'unknown error'}`)
   if (checked.type !== wanted) throw new SchemaError(path, `must evaluate to a ${wanted}, not ${checked.type}`)
-  return env.parse(source)
+  const program = env.parse(source)
+  charge(estimateCost(program.ast, context.schema), context)
+  return program
+}
+
+function charge(cost: number, context: CompileContext): void {
+  const { path, budget, cardinality } = context
+  const advice =
+    'try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared'
+  if (cost * cardinality > RULE_COST_MAX) {
+    const factor = (cost * cardinality) / RULE_COST_MAX
+    const excess = factor > 100 ? 'more than 100x' : `${factor.toFixed(1)}x`
+    throw new SchemaError(path, `Forbidden: estimated rule cost exceeds budget by factor of ${excess} (${advice})`)
+  }
+  budget.left -= cost * cardinality
+  if (budget.left < 0)
+    throw new SchemaError(
+      path,
+      'Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget',
+    )
 }
 
 const mentionsOldSelf = (source: string): boolean =>

@@ -13,6 +13,7 @@ import { createGate } from './gate.ts'
 import { asObject, type RawObject } from './json.ts'
 import { describeForeignBody, errorFromAnswer, type KubeError, localError } from './kube-error.ts'
 import { createLineSplitter, LineTooLong } from './lines.ts'
+import { pause } from './pause.ts'
 
 export type PatchType = 'json' | 'merge' | 'strategic' | 'apply'
 
@@ -115,7 +116,8 @@ function clientOf(credentials: Credentials, options: KubeClientOptions): KubeCli
         credentials.invalidate()
         continue
       }
-      const waitSeconds = throttledForSeconds(result.error)
+      // Who holds a lease has deadlines of its own, and decides itself when to try again.
+      const waitSeconds = wanted.lane === 'vital' ? undefined : throttledForSeconds(result.error)
       if (waitSeconds === undefined || attempts >= throttledAttemptsMax) return result
       attempts++
       log.debug({ event: 'kube-throttled', method: wanted.method, path: wanted.path, waitSeconds })
@@ -145,25 +147,6 @@ function throttledForSeconds(error: KubeError): number | undefined {
 }
 
 const cancelled = localError('Cancelled', 'the request was cancelled')
-
-/** Waits; false when the signal fired first. */
-function pause(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<boolean> {
-  return new Promise((resolve) => {
-    if (signal?.aborted) {
-      resolve(false)
-      return
-    }
-    const stop = (): void => {
-      cancel()
-      resolve(false)
-    }
-    const cancel = clock.setTimer(delayMs, () => {
-      signal?.removeEventListener('abort', stop)
-      resolve(true)
-    })
-    signal?.addEventListener('abort', stop, { once: true })
-  })
-}
 
 // --------------------------------------------------------------------------------------------------- one exchange
 

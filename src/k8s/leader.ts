@@ -1,0 +1,296 @@
+// Leader election over a Lease: the shell around election.ts. Campaigns until it is stopped; being elected hands out a fence that
+// ends when leadership does, and a process that was paused finds its fence closed before it can write.
+
+import type { Clock, Random } from '../runtime/clock.ts'
+import type { Log } from '../runtime/log.ts'
+import { err, ok, type Result } from '../runtime/result.ts'
+import type { KubeClient } from './client.ts'
+import {
+  acquired,
+  defaultElectionTiming,
+  type ElectionAttempt,
+  type ElectionTiming,
+  electionAttempt,
+  initialElection,
+  leadsUntilMs,
+  observeLease,
+  resigned,
+} from './election.ts'
+import type { Fence } from './fence.ts'
+import { identityOf, type RawObject } from './json.ts'
+import { isConflict, isNotFound, type KubeError } from './kube-error.ts'
+import { type Lease, parseLease } from './lease.ts'
+import { pause } from './pause.ts'
+import { leaseResource, resourcePath } from './resources.ts'
+import { renderMicroTime } from './times.ts'
+
+export interface LeaderElectionOptions {
+  readonly client: KubeClient
+  readonly namespace: string
+  /** The Lease's name. */
+  readonly name: string
+  /** Unique among candidates, also across restarts of one Pod: `<pod>_<random>`. */
+  readonly identity: string
+  /** Called at each election; the fence's signal fires when leadership ends. */
+  readonly onElected: (fence: Fence) => void
+  readonly timing?: ElectionTiming
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  /** Stops campaigning; a leader gives the lease back. */
+  readonly signal: AbortSignal
+}
+
+export interface LeaderFacts {
+  readonly leading: boolean
+  /** Who holds the lease as last seen; empty when nobody or unknown. */
+  readonly holder: string
+  readonly lastError?: KubeError
+}
+
+export interface LeaderElection {
+  readonly facts: () => LeaderFacts
+  /** Resolves after the signal fired and the lease was given back (or could not be). */
+  readonly stopped: Promise<void>
+}
+
+const releaseTimeoutMs = 3_000
+const stopping = 'this process stops'
+
+/** Starts campaigning at once. */
+export function startLeaderElection(options: LeaderElectionOptions): LeaderElection {
+  const { client, clock, log, signal } = options
+  const timing = options.timing ?? defaultElectionTiming
+  let state = initialElection(options.identity, timing)
+  let term: Term | undefined
+  let lastError: KubeError | undefined
+
+  const endTerm = (because: string): void => {
+    if (term === undefined) return
+    log.warn({ event: 'leadership-lost', lease: options.name, identity: options.identity, because })
+    term.end(because)
+    term = undefined
+    state = resigned(state)
+  }
+
+  /** Makes the term agree with the state. */
+  const settle = (): void => {
+    const untilMs = leadsUntilMs(state)
+    if (untilMs === undefined) {
+      endTerm(`the lease is held by ${state.seen?.lease.holder || 'nobody'}`)
+      return
+    }
+    // A renewal that took longer than the deadline is worth nothing.
+    if (clock.monotonicMs() >= untilMs) {
+      endTerm('the lease could not be renewed in time')
+      state = resigned(state)
+      return
+    }
+    if (term !== undefined) {
+      term.extend(untilMs)
+      return
+    }
+    log.info({ event: 'leadership-won', lease: options.name, identity: options.identity })
+    term = startTerm(clock, untilMs, () => endTerm('the lease could not be renewed in time'))
+    options.onElected(term.fence)
+  }
+
+  const attempt = async (): Promise<void> => {
+    // A leader renews what it last wrote without looking first; a conflict makes it look.
+    if (leadsUntilMs(state) === undefined) {
+      const looked = await look(client, options)
+      if (signal.aborted) return
+      if (!looked.ok) {
+        noteError(looked.error)
+        return
+      }
+      state = observeLease(state, looked.value, clock.monotonicMs())
+    }
+    const begunMs = clock.monotonicMs()
+    const wanted = electionAttempt(state, begunMs)
+    if (wanted.type === 'wait') {
+      lastError = undefined
+      return
+    }
+    const written = await write(client, options, timing, wanted)
+    if (signal.aborted) return
+    if (written.ok) {
+      lastError = undefined
+      state = acquired(state, written.value, begunMs, clock.monotonicMs())
+    } else if (isConflict(written.error) || isNotFound(written.error)) {
+      const looked = await look(client, options)
+      if (looked.ok) state = observeLease(state, looked.value, clock.monotonicMs())
+    } else noteError(written.error)
+    settle()
+  }
+
+  const noteError = (error: KubeError): void => {
+    if (lastError?.reason !== error.reason)
+      log.warn({ event: 'leader-election-failing', lease: options.name, reason: error.reason, message: error.message })
+    lastError = error
+  }
+
+  const campaign = async (): Promise<void> => {
+    while (!signal.aborted) {
+      await attempt()
+      // Followers spread out, so that they do not all meet at the lease that became free.
+      const spread = term === undefined ? 1 + options.random() / 2 : 1
+      await pause(clock, timing.retryPeriodMs * spread, signal)
+    }
+  }
+
+  // Whoever acts for the leader stops first; only then may another begin.
+  const release = async (): Promise<void> => {
+    const leading = term !== undefined
+    term?.end(stopping)
+    term = undefined
+    let lease = state.seen?.lease
+    if (!leading || lease === undefined) return
+    let released = await giveBack(client, options, lease)
+    if (!released.ok && isConflict(released.error)) {
+      // A renewal that was cut off by the stop may have been carried out all the same.
+      const looked = await look(client, { ...options, signal: undefined })
+      lease = looked.ok ? looked.value : undefined
+      if (lease?.holder === options.identity) released = await giveBack(client, options, lease)
+    }
+    if (released.ok) log.info({ event: 'lease-released', lease: options.name })
+    else log.info({ event: 'lease-not-released', lease: options.name, reason: released.error.reason })
+  }
+
+  // The fence must close in the same turn in which the signal fires, not when the campaign notices.
+  signal.addEventListener('abort', () => term?.end(stopping), { once: true })
+
+  return {
+    stopped: campaign().then(release),
+    facts: () => ({
+      leading: term?.fence.holds() ?? false,
+      holder: state.seen?.lease.holder ?? '',
+      ...(lastError === undefined ? {} : { lastError }),
+    }),
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------- terms
+
+interface Term {
+  readonly fence: Fence
+  readonly extend: (untilMs: number) => void
+  readonly end: (because: string) => void
+}
+
+function startTerm(clock: Clock, firstUntilMs: number, expired: () => void): Term {
+  const controller = new AbortController()
+  let untilMs = firstUntilMs
+  const arm = (): (() => void) => clock.setTimer(Math.max(0, untilMs - clock.monotonicMs()), expired)
+  let cancel = arm()
+  return {
+    fence: {
+      signal: controller.signal,
+      holds: () => !controller.signal.aborted && clock.monotonicMs() < untilMs,
+    },
+    extend: (until) => {
+      untilMs = until
+      cancel()
+      cancel = arm()
+    },
+    end: (because) => {
+      cancel()
+      controller.abort(new Error(because))
+    },
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------- requests
+
+interface LeasePlace {
+  readonly namespace: string
+  readonly name: string
+  readonly identity: string
+  readonly clock: Clock
+  readonly signal: AbortSignal | undefined
+}
+
+const leasePath = (place: LeasePlace, name?: string): string =>
+  resourcePath(leaseResource, { namespace: place.namespace, ...(name === undefined ? {} : { name }) })
+
+// Two attempts must fit into the time between retry and deadline.
+const attemptTimeoutMs = (timing: ElectionTiming): number =>
+  Math.max(500, (timing.renewDeadlineMs - timing.retryPeriodMs) / 2)
+
+const signalOf = ({ signal }: LeasePlace): { readonly signal?: AbortSignal } => (signal === undefined ? {} : { signal })
+
+function giveBack(client: KubeClient, place: LeasePlace, lease: Lease): Promise<Result<RawObject, KubeError>> {
+  return client.request({
+    method: 'PATCH',
+    path: leasePath(place, place.name),
+    patchType: 'merge',
+    body: {
+      metadata: { resourceVersion: lease.resourceVersion },
+      spec: { holderIdentity: '', leaseDurationSeconds: 1, renewTime: renderMicroTime(place.clock.wallMs()) },
+    },
+    timeoutMs: releaseTimeoutMs,
+    lane: 'vital',
+  })
+}
+
+async function look(
+  client: KubeClient,
+  place: LeasePlace & { readonly timing?: ElectionTiming },
+): Promise<Result<Lease | undefined, KubeError>> {
+  const answer = await client.request({
+    method: 'GET',
+    path: leasePath(place, place.name),
+    timeoutMs: attemptTimeoutMs(place.timing ?? defaultElectionTiming),
+    ...signalOf(place),
+    lane: 'vital',
+  })
+  if (answer.ok) return ok(parseLease(answer.value))
+  return isNotFound(answer.error) ? ok(undefined) : err(answer.error)
+}
+
+async function write(
+  client: KubeClient,
+  place: LeasePlace,
+  timing: ElectionTiming,
+  attempt: Exclude<ElectionAttempt, { type: 'wait' }>,
+): Promise<Result<Lease, KubeError>> {
+  const now = renderMicroTime(place.clock.wallMs())
+  const held: RawObject = {
+    holderIdentity: place.identity,
+    leaseDurationSeconds: Math.max(1, Math.round(timing.leaseDurationMs / 1000)),
+    renewTime: now,
+  }
+  const common = { timeoutMs: attemptTimeoutMs(timing), lane: 'vital', ...signalOf(place) } as const
+  const answer =
+    attempt.type === 'create'
+      ? await client.request({
+          ...common,
+          method: 'POST',
+          path: leasePath(place),
+          body: {
+            apiVersion: leaseResource.apiVersion,
+            kind: leaseResource.kind,
+            metadata: { name: place.name, namespace: place.namespace },
+            spec: { ...held, acquireTime: now, leaseTransitions: 0 },
+          },
+        })
+      : await client.request({
+          ...common,
+          method: 'PATCH',
+          path: leasePath(place, place.name),
+          patchType: 'merge',
+          body: {
+            metadata: { resourceVersion: attempt.resourceVersion },
+            spec: {
+              ...held,
+              ...(attempt.takeover ? { acquireTime: now } : {}),
+              leaseTransitions: attempt.transitions,
+            },
+          },
+        })
+  if (!answer.ok) return answer
+  // Without a version the next renewal would not be guarded.
+  if (identityOf(answer.value).resourceVersion === '')
+    return err({ status: 200, reason: 'NotKubernetes', message: 'the answer to a lease write is no Lease' })
+  return ok(parseLease(answer.value))
+}

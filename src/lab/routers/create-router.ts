@@ -1,6 +1,7 @@
 // The one place that knows which daemons there are, and what of them must be installed.
 
 import { createBird } from './bird.ts'
+import { createExabgp } from './exabgp.ts'
 import { createFrr, frrDaemonDirectory } from './frr.ts'
 import { createGobgp } from './gobgp.ts'
 import { createOpenbgpd, openbgpdProgram } from './openbgpd.ts'
@@ -21,5 +22,6 @@ const drivers: Readonly<
     programs: [...['zebra', 'bgpd', 'bfdd'].map((daemon) => `${frrDaemonDirectory}/${daemon}`), 'vtysh'],
   },
   gobgp: { create: createGobgp, programs: ['gobgpd', 'gobgp'] },
+  exabgp: { create: createExabgp, programs: ['exabgp'] },
   openbgpd: { create: createOpenbgpd, programs: [openbgpdProgram, 'bgpctl'] },
 }

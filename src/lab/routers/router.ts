@@ -1,4 +1,4 @@
-// A router of somebody else's as the lab sees it: one interface over BIRD, FRR, GoBGP and OpenBGPD, so that a test or a
+// A router of somebody else's as the lab sees it: one interface over BIRD, FRR, GoBGP, OpenBGPD and ExaBGP, so that a test or a
 // demonstration says what it wants to know and not how that daemon prints it. Every daemon runs without systemd, as a child
 // inside a network namespace, with its configuration, sockets and log in a directory of its own.
 
@@ -8,7 +8,7 @@ import type { Ip } from '../../net/ip.ts'
 import type { Prefix } from '../../net/prefix.ts'
 import type { Namespace } from '../netns/namespace.ts'
 
-export type RouterKind = 'bird' | 'frr' | 'gobgp' | 'openbgpd'
+export type RouterKind = 'bird' | 'frr' | 'gobgp' | 'openbgpd' | 'exabgp'
 
 export interface NeighborOptions {
   readonly address: Ip
@@ -53,8 +53,6 @@ export interface RouterSession {
   readonly state: string
   /** Paths accepted from the peer, all families. */
   readonly paths: number
-  /** ROUTE-REFRESH, UPDATE and other messages the router counts, where it does. */
-  readonly updatesReceived?: number
 }
 
 /** A path in the router's RIB. */

@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { parseBirdProtocols, parseBirdRoutes } from '../../../src/lab/routers/bird.ts'
+import { foldExabgpEvents } from '../../../src/lab/routers/exabgp.ts'
 import { parseFrrPaths, parseFrrSummary } from '../../../src/lab/routers/frr.ts'
 import { parseGobgpNeighbors, parseGobgpRib } from '../../../src/lab/routers/gobgp.ts'
 import { parseOpenbgpdNeighbors, parseOpenbgpdRib } from '../../../src/lab/routers/openbgpd.ts'
@@ -113,4 +114,38 @@ test('OpenBGPD: paths', () => {
   const path = (exit_nexthop: string, path_id: number) => ({ aspath: '65010', exit_nexthop, path_id, origin: 'IGP' })
   expect(parseOpenbgpdRib({ rib: [path('10.0.0.102', 2), path('10.0.0.101', 1)] })).toEqual(twoPaths)
   expect(parseOpenbgpdRib({})).toEqual([])
+})
+
+test('ExaBGP: what it reported, folded into a table', () => {
+  const of = (content: object) =>
+    JSON.stringify({ neighbor: { address: { local: '10.0.0.1', peer: '10.0.0.10' }, ...content }, ...content })
+  const state = (word: string) => of({ type: 'state', state: word })
+  const announce = (nextHop: string, id: string) =>
+    of({
+      type: 'update',
+      message: {
+        update: {
+          attribute: { origin: 'igp', 'as-path': [65010] },
+          announce: { 'ipv4 unicast': { [nextHop]: [{ nlri: '203.0.113.10/32', 'path-information': id }] } },
+        },
+      },
+    })
+  const withdraw = (id: string) =>
+    of({
+      type: 'update',
+      message: { update: { withdraw: { 'ipv4 unicast': [{ nlri: '203.0.113.10/32', 'path-information': id }] } } },
+    })
+  const all = [state('up'), announce('10.0.0.101', '0.0.0.1'), announce('10.0.0.102', '0.0.1.2'), '']
+  const nextHops = (lines: readonly string[]) =>
+    [...foldExabgpEvents(lines).paths.values()].map(({ path }) => [path.nextHop, path.pathId])
+  expect(nextHops(all)).toEqual([
+    ['10.0.0.101', 1],
+    ['10.0.0.102', 258],
+  ])
+  expect(nextHops([...all, withdraw('0.0.0.1')])).toEqual([['10.0.0.102', 258]])
+  expect(nextHops([...all, announce('10.0.0.103', '0.0.0.1')])).toEqual([
+    ['10.0.0.103', 1],
+    ['10.0.0.102', 258],
+  ])
+  expect(foldExabgpEvents([...all, state('down')])).toEqual({ up: new Set(), paths: new Map() })
 })

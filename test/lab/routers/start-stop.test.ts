@@ -8,7 +8,7 @@ import { parsePrefix } from '../../../src/net/prefix.ts'
 import { must } from '../../../src/runtime/result.ts'
 import { describeWith } from '../../support/privileges.ts'
 
-const kinds: readonly RouterKind[] = ['bird', 'frr', 'gobgp', 'openbgpd']
+const kinds: readonly RouterKind[] = ['bird', 'frr', 'gobgp', 'openbgpd', 'exabgp']
 const ip = (text: string) => must(parseIp(text))
 
 for (const kind of kinds)

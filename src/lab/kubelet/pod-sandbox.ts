@@ -1,0 +1,68 @@
+// A pod as the node runs it: a network namespace with a cable to the node, routes of both families on either end, and the
+// HTTP server in it.
+
+import type { Network } from '../netns/network.ts'
+import { nodeProgram } from '../netns/node-program.ts'
+import type { LabProcess } from '../netns/process.ts'
+import { type DualStack, podGateway } from '../topology/addresses.ts'
+import type { LabNode } from '../topology/topology.ts'
+
+export interface SandboxOptions {
+  readonly network: Network
+  readonly node: LabNode
+  /** `namespace/name`. */
+  readonly pod: string
+  /** Distinguishes a pod from an earlier one of the same name; at most 12 characters. */
+  readonly serial: string
+  readonly address: DualStack
+  readonly port: number
+  /** How long the server goes on after SIGTERM. */
+  readonly terminationDelayMs: number
+}
+
+export interface Sandbox {
+  readonly address: DualStack
+  /** The server that runs now; a crashed one is replaced by `restart`. */
+  readonly server: () => LabProcess
+  readonly restart: () => void
+  /** Removes namespace, cable and whatever still runs. */
+  readonly remove: () => Promise<void>
+}
+
+/** Creates the namespace and starts the server; that it answers is for a probe to find out. */
+export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
+  const { network, node, address } = options
+  const namespace = await network.addNamespace(`${node.name}-pod-${options.serial}`)
+  const cable = `pod${options.serial}`
+  await network.connect(
+    { at: namespace, interface: 'eth0', addresses: [`${address.ipv4}/32`, `${address.ipv6}/128`] },
+    { at: node.namespace, interface: cable, addresses: [`${podGateway.ipv4}/32`, `${podGateway.ipv6}/64`] },
+  )
+  await namespace.ip([
+    `route add ${podGateway.ipv4} dev eth0`,
+    `route add default via ${podGateway.ipv4} dev eth0`,
+    `route add default via ${podGateway.ipv6} dev eth0`,
+  ])
+  await node.namespace.ip([
+    `route add ${address.ipv4}/32 dev ${cable}`,
+    `route add ${address.ipv6}/128 dev ${cable}`,
+  ])
+  const start = (): LabProcess =>
+    namespace.spawn(
+      nodeProgram('src/lab/kubelet/whoami-program.ts', [
+        options.pod.slice(options.pod.indexOf('/') + 1),
+        node.name,
+        String(options.port),
+        String(options.terminationDelayMs),
+      ]),
+    )
+  let server = start()
+  return {
+    address,
+    server: () => server,
+    restart: () => {
+      server = start()
+    },
+    remove: () => network.removeNamespace(namespace),
+  }
+}

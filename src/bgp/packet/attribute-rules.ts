@@ -44,10 +44,17 @@ export function judgeFlags(bytes: Uint8Array, slot: Slot, row: AttributeRow): Fi
   if (flags === row.flags) return undefined
   return attributeFinding(bytes, slot, {
     treatment: row.wrongFlags,
-    source: 'RFC 7606 section 3.c',
+    source: wrongFlagsSource(row),
     reason: `${row.name} with flags 0x${hex(slot.flags)}, must have 0x${hex(row.flags)} of 0xc0`,
     error: 'attribute-flags',
   })
+}
+
+// By rule; or, for attributes that carry NLRI, because what cannot be trusted cannot be withdrawn; or as the attribute's own
+// specification has it.
+function wrongFlagsSource({ wrongFlags, malformedSource }: AttributeRow): string {
+  if (wrongFlags === 'treat-as-withdraw') return 'RFC 7606 section 3.c'
+  return wrongFlags === 'session-reset' ? 'RFC 7606 section 3.j' : malformedSource
 }
 
 const hex = (octet: number): string => octet.toString(16).padStart(2, '0')

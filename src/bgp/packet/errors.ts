@@ -113,6 +113,9 @@ export type CeaseName = keyof (typeof cease)['subcodes']
 
 const noData = new Uint8Array(0)
 
+// What fits in a NOTIFICATION of 4096 octets, the most that every peer takes.
+const notificationDataMax = 4096 - 21
+
 const construct =
   <Name extends string>({
     code,
@@ -121,7 +124,7 @@ const construct =
   (name: Name, reason: string, data: Uint8Array = noData): SessionError => ({
     code,
     subcode: subcodes[name][0],
-    data,
+    data: data.subarray(0, notificationDataMax),
     reason,
   })
 
@@ -156,7 +159,7 @@ export const sendHoldTimerExpiredError = (sendHoldTimeSeconds: number): SessionE
 export const routeRefreshLengthError = (message: Uint8Array): SessionError => ({
   code: routeRefresh.code,
   subcode: routeRefresh.subcodes['invalid-length'][0],
-  data: message.slice(),
+  data: message.slice(0, notificationDataMax),
   reason: `ROUTE-REFRESH of ${message.length} octets, must be 23`,
 })
 

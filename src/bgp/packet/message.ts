@@ -92,7 +92,10 @@ export interface AsPathSegment {
   readonly asns: readonly number[]
 }
 
-/** MP_REACH_NLRI (RFC 4760 section 3). `raw` holds next hop and NLRI bytes of families that are not unicast IPv4 or IPv6. */
+/**
+ * MP_REACH_NLRI (RFC 4760 section 3). Of a family that the session does not have nothing is read: `raw` holds what follows
+ * AFI and SAFI, and the lists are empty.
+ */
 export interface MpReach extends AfiSafi {
   /** One address, or a global and a link-local one (RFC 2545). */
   readonly nextHops: readonly Ip[]
@@ -100,7 +103,7 @@ export interface MpReach extends AfiSafi {
   readonly raw?: Uint8Array
 }
 
-/** MP_UNREACH_NLRI (RFC 4760 section 4). No NLRI: End-of-RIB for that family (RFC 4724). */
+/** MP_UNREACH_NLRI (RFC 4760 section 4), `raw` as in `MpReach`. No NLRI: End-of-RIB for that family (RFC 4724). */
 export interface MpUnreach extends AfiSafi {
   readonly withdrawn: readonly Nlri[]
   readonly raw?: Uint8Array
@@ -112,7 +115,10 @@ export interface UnknownAttribute {
   readonly bytes: Uint8Array
 }
 
-/** Path attributes by name; an absent one was not in the message. */
+/**
+ * Path attributes by name; an absent one was not in the message. AS numbers are whole: AS4_PATH and AS4_AGGREGATOR exist on
+ * the wire only, where the codec takes them apart and together (RFC 6793).
+ */
 export interface PathAttributes {
   readonly origin?: Origin
   readonly asPath?: readonly AsPathSegment[]
@@ -126,8 +132,6 @@ export interface PathAttributes {
   readonly extendedCommunities?: readonly ExtendedCommunity[]
   readonly originatorId?: number
   readonly clusterList?: readonly number[]
-  readonly as4Path?: readonly AsPathSegment[]
-  readonly as4Aggregator?: { readonly asn: number; readonly address: Ip }
   readonly onlyToCustomer?: number
   readonly mpReach?: MpReach
   readonly mpUnreach?: MpUnreach

@@ -7,6 +7,8 @@ import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 
+export type { ServiceClassRule } from '../vip/types.ts'
+
 /** Facts that are not Kubernetes objects. */
 export interface PlanContext {
   /** Which Services are ours. */

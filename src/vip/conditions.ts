@@ -2,6 +2,7 @@
 // allocation, the documentation and alerts mean the same words.
 
 import type { Condition } from '../k8s/objects.ts'
+import { rfc3339 } from './rfc3339.ts'
 
 export const allocatedCondition = 'bellhop.io/Allocated'
 export const announcedCondition = 'bellhop.io/Announced'
@@ -44,7 +45,7 @@ export function nextCondition(
 ): Condition {
   const before = current.find((condition) => condition.type === next.type)
   const kept = before?.status === next.status ? before.lastTransitionTime : undefined
-  return { ...next, lastTransitionTime: kept ?? new Date(nowMs).toISOString().replace(/\.\d{3}Z$/, 'Z') }
+  return { ...next, lastTransitionTime: kept ?? rfc3339(nowMs) }
 }
 
 /** Whether writing `next` would tell anybody something new. */

@@ -1,0 +1,277 @@
+// What the statuses in the cluster should say: from the plan, the allocation and the sessions to one value an object and writer.
+// Pure and complete each time; whoever writes compares with what is there, and stamps the conditions' transition times.
+//
+// Two roles write: every replica its own entry in the lists that replicas share, and the leader everything else. What was the same
+// the last time is the same object again, so that ten thousand unchanged Vips cost a comparison each.
+
+import type { SessionStatus } from '../bgp/speaker/protocol.ts'
+import {
+  type BgpConf,
+  type BgpPolicy,
+  type ClusterView,
+  type Condition,
+  type Kind,
+  type NamespacedName,
+  namespacedName,
+  type ObjectMeta,
+  type ObjectRefusal,
+  type Service,
+  type VipPool,
+} from '../k8s/objects.ts'
+import { announcedCondition, sameCondition } from '../vip/conditions.ts'
+import { rfc3339 } from '../vip/rfc3339.ts'
+import { notServedBecause } from '../vip/service-class.ts'
+import type { Allocation, PoolUsage, ServiceClassRule } from '../vip/types.ts'
+import { vipName } from '../vip/vip-name.ts'
+import { resolveCommunity } from './attributes.ts'
+import { noConfMessage } from './peers.ts'
+import { establishedPeers, leaderPeerStatus, ownSession } from './report-peers.ts'
+import { announcedOf, vipStatus } from './report-vips.ts'
+import { same } from './same.ts'
+import { clip, type UnstampedCondition } from './status-text.ts'
+import type { Plan } from './types.ts'
+
+/** One role's whole opinion on one object's status. Conditions come without `lastTransitionTime`. */
+export interface DesiredStatus {
+  readonly kind: Kind
+  readonly name: string
+  readonly fieldManagerRole: 'leader' | 'replica'
+  readonly status: Readonly<Record<string, unknown>>
+}
+
+/** A Service whose condition `bellhop.io/Announced` does not say what it should. */
+export interface ServiceCondition {
+  readonly service: NamespacedName
+  readonly uid: string
+  readonly resourceVersion: string
+  readonly condition: UnstampedCondition
+}
+
+export interface Report {
+  readonly statuses: readonly DesiredStatus[]
+  readonly services: readonly ServiceCondition[]
+}
+
+export interface ReportInput {
+  readonly view: ClusterView
+  readonly plan: Plan
+  readonly serviceClass: ServiceClassRule
+  /** Present on the leader: then the report holds the leader's part too. */
+  readonly allocation?: Pick<Allocation, 'pools'>
+  /** This replica's sessions, by BgpPeer. */
+  readonly sessions: ReadonlyMap<string, SessionStatus>
+  readonly replica: { readonly name: string; readonly node: string; readonly sinceMs: number }
+  /** Names of the replicas that run, this one included; absent = everybody who ever wrote counts. */
+  readonly replicas?: ReadonlySet<string>
+  /** Why this replica cannot listen, while it cannot. */
+  readonly listenError?: string
+  /** Vips whose withdrawal waits for a second look. */
+  readonly guarded?: ReadonlySet<string>
+}
+
+/** The report of one moment. */
+export const report = (input: ReportInput): Report => createReporting()(input)
+
+/** A report that remembers the one before: values that did not change keep their identity. */
+export function createReporting(): (input: ReportInput) => Report {
+  let before = new Map<string, DesiredStatus>()
+  return (input) => {
+    const after = new Map<string, DesiredStatus>()
+    for (const desired of statusesOf(input)) {
+      const key = `${desired.kind}/${desired.name}/${desired.fieldManagerRole}`
+      const known = before.get(key)
+      after.set(key, known !== undefined && same(known.status, desired.status) ? known : desired)
+    }
+    before = after
+    return { statuses: [...after.values()], services: input.allocation === undefined ? [] : serviceConditions(input) }
+  }
+}
+
+function* statusesOf(input: ReportInput): Generator<DesiredStatus> {
+  const { view, plan, allocation } = input
+  const desired = (
+    kind: Kind,
+    name: string,
+    fieldManagerRole: DesiredStatus['fieldManagerRole'],
+    status: DesiredStatus['status'],
+  ): DesiredStatus => ({ kind, name, fieldManagerRole, status })
+  const established = establishedPeers(input)
+
+  for (const { name } of plan.peers) yield desired('BgpPeer', name, 'replica', { sessions: [ownSession(input, name)] })
+  const conf = view.bgpConfs.get('default')
+  if (conf !== undefined) yield desired('BgpConf', 'default', 'replica', { speakers: [ownSpeaker(input)] })
+  if (allocation === undefined) return
+
+  for (const each of view.bgpConfs.values()) yield desired('BgpConf', each.meta.name, 'leader', confStatus(input, each))
+  for (const peer of view.bgpPeers.values())
+    yield desired('BgpPeer', peer.meta.name, 'leader', leaderPeerStatus(input, peer))
+  for (const pool of view.vipPools.values())
+    yield desired('VipPool', pool.meta.name, 'leader', poolStatus(pool, allocation.pools.get(pool.meta.name)))
+  for (const policy of view.bgpPolicies.values())
+    yield desired('BgpPolicy', policy.meta.name, 'leader', policyStatus(view, policy))
+  for (const vip of view.vips.values())
+    yield desired('Vip', vip.meta.name, 'leader', vipStatus(input, vip, established))
+  for (const refusal of view.refusals) {
+    const type = refusedConditions[refusal.kind]
+    if (type !== undefined) yield desired(refusal.kind, refusal.meta.name, 'leader', refusedStatus(refusal, type))
+  }
+}
+
+const generationOf = ({ generation }: ObjectMeta): { readonly observedGeneration?: number } =>
+  generation > 0 ? { observedGeneration: generation } : {}
+
+function statusOf(
+  meta: ObjectMeta,
+  fields: Readonly<Record<string, unknown>>,
+  conditions: readonly Omit<UnstampedCondition, 'observedGeneration'>[],
+): DesiredStatus['status'] {
+  return {
+    ...generationOf(meta),
+    ...fields,
+    conditions: conditions.map((condition) => ({
+      ...condition,
+      message: clip(condition.message, 32_768),
+      ...generationOf(meta),
+    })),
+  }
+}
+
+/** Whether the object is in use, by the condition that says so for its kind. */
+const refusedConditions: Partial<Record<Kind, string>> = {
+  BgpConf: 'Ready',
+  BgpPeer: 'Accepted',
+  VipPool: 'Ready',
+  Vip: 'Announced',
+  BgpPolicy: 'Accepted',
+}
+
+function refusedStatus({ meta, problems }: ObjectRefusal, type: string): DesiredStatus['status'] {
+  const message = problems.map((problem) => `${problem.path}: ${problem.message}`).join('; ')
+  return statusOf(meta, {}, [{ type, status: 'False', reason: 'Invalid', message }])
+}
+
+function ownSpeaker({ plan, replica }: ReportInput): Readonly<Record<string, unknown>> {
+  return {
+    name: replica.name,
+    node: replica.node,
+    ...(plan.speaker === undefined ? {} : { routerId: plan.speaker.routerId }),
+    since: rfc3339(replica.sinceMs),
+  }
+}
+
+function confStatus(input: ReportInput, conf: BgpConf): DesiredStatus['status'] {
+  const { view, plan, replicas, replica, listenError } = input
+  if (conf.meta.name !== 'default')
+    return statusOf(conf.meta, {}, [
+      { type: 'Ignored', status: 'True', reason: 'NotDefault', message: 'only the BgpConf named default is read' },
+      { type: 'Ready', status: 'False', reason: 'NotDefault', message: 'only the BgpConf named default is read' },
+    ])
+  const listed = conf.status['speakers']
+  const names = new Set([replica.name])
+  for (const entry of Array.isArray(listed) ? listed : []) {
+    const name: unknown = entry?.['name']
+    if (typeof name === 'string' && (replicas?.has(name) ?? true)) names.add(name)
+  }
+  const ready: Omit<UnstampedCondition, 'observedGeneration'> =
+    plan.speaker === undefined
+      ? {
+          type: 'Ready',
+          status: 'False',
+          reason: 'NoRouterId',
+          message: plan.peerRefusals.find(({ reason }) => reason === 'NoRouterId')?.message ?? noConfMessage(view),
+        }
+      : listenError === undefined
+        ? { type: 'Ready', status: 'True', reason: 'InUse', message: `AS ${conf.asn}` }
+        : { type: 'Ready', status: 'False', reason: 'ListenFailed', message: listenError }
+  return statusOf(conf.meta, { speakersSummary: `${names.size}/${Math.max(names.size, replicas?.size ?? 0)}` }, [
+    { type: 'Ignored', status: 'False', reason: 'Default', message: '' },
+    ready,
+  ])
+}
+
+function poolStatus(pool: VipPool, usage: PoolUsage | undefined): DesiredStatus['status'] {
+  const numbers =
+    usage === undefined
+      ? {}
+      : { total: `${usage.total}`, used: usage.used, held: usage.held, available: `${usage.available}` }
+  const overlaps = usage?.overlaps ?? []
+  return statusOf(pool.meta, numbers, [
+    { type: 'Ready', ...poolReady(pool, usage) },
+    overlaps.length === 0
+      ? { type: 'Overlap', status: 'False', reason: 'None', message: '' }
+      : {
+          type: 'Overlap',
+          status: 'True',
+          reason: 'OlderPool',
+          message: overlaps.map((overlap) => `${overlap.range} belongs to the older pool ${overlap.pool}`).join('; '),
+        },
+  ])
+}
+
+function poolReady(pool: VipPool, usage: PoolUsage | undefined): Pick<Condition, 'status' | 'reason' | 'message'> {
+  const no = (reason: string, message: string): Pick<Condition, 'status' | 'reason' | 'message'> => ({
+    status: 'False',
+    reason,
+    message,
+  })
+  if (pool.meta.deleting) return no('Deleting', 'the pool is being deleted and gives out nothing')
+  if (pool.disabled) return no('Disabled', 'disabled: what is allocated stays, nothing is given out')
+  if (usage?.total === 0n)
+    return no('Empty', usage.overlaps.length > 0 ? 'older pools have all of its addresses' : 'it has no address')
+  if (usage?.available === 0n) return no('Exhausted', 'every address is taken')
+  return { status: 'True', reason: 'Ready', message: '' }
+}
+
+function policyStatus(view: ClusterView, policy: BgpPolicy): DesiredStatus['status'] {
+  const conf = view.bgpConfs.get('default') ?? { communities: new Map() }
+  const unknown = [
+    ...policy.pools.filter((name) => !view.vipPools.has(name)).map((name) => `there is no VipPool ${name}`),
+    ...policy.peers.filter((name) => !view.bgpPeers.has(name)).map((name) => `there is no BgpPeer ${name}`),
+    ...policy.communities.flatMap((written) =>
+      written.kind === 'name' && resolveCommunity(conf, written) === undefined
+        ? [`BgpConf default defines no community ${written.value}`]
+        : [],
+    ),
+  ]
+  return statusOf(policy.meta, {}, [
+    unknown.length === 0
+      ? { type: 'Accepted', status: 'True', reason: 'Accepted', message: '' }
+      : { type: 'Accepted', status: 'False', reason: 'UnknownReference', message: unknown.join('; ') },
+  ])
+}
+
+// Only what differs: this condition is written over a certain version of a Service, beside what allocation writes.
+function serviceConditions(input: ReportInput): readonly ServiceCondition[] {
+  const established = establishedPeers(input)
+  const changes: ServiceCondition[] = []
+  for (const service of input.view.services.values()) {
+    if (notServedBecause(service, input.serviceClass) !== undefined) continue
+    const { namespace, name, uid, resourceVersion, generation } = service.meta
+    const condition: UnstampedCondition = {
+      type: announcedCondition,
+      ...announcedService(input, service, established),
+      ...(generation > 0 ? { observedGeneration: generation } : {}),
+    }
+    if (
+      !sameCondition(
+        service.conditions.find(({ type }) => type === announcedCondition),
+        condition,
+      )
+    )
+      changes.push({ service: namespacedName(namespace, name), uid, resourceVersion, condition })
+  }
+  return changes
+}
+
+function announcedService(
+  input: ReportInput,
+  service: Service,
+  established: ReadonlySet<string>,
+): Pick<Condition, 'status' | 'reason' | 'message'> {
+  if (service.ingress.length === 0)
+    return { status: 'False', reason: 'NotAllocated', message: 'the Service has no address' }
+  const each = service.ingress.map(({ ip }) => ({ ip, ...announcedOf(input, vipName(ip), established) }))
+  const silent = each.find(({ status }) => status !== 'True')
+  const words = each.map(({ ip, message }) => `${ip}: ${message}`).join('; ')
+  return { status: silent?.status ?? 'True', reason: silent?.reason ?? 'Announced', message: clip(words, 32_768) }
+}

@@ -230,7 +230,7 @@ function winnerOf(open: OpenMessage, config: SessionConfig): Initiator {
 function settle([machine, actions]: PeerStep, before: PeerMachine, context: SessionContext): PeerStep {
   const { primary, secondary } = machine
   if (secondary === undefined) return [machine, actions]
-  if (!hasConnection(secondary.state)) return [withoutSecondary(machine), [...actions, ...stopAll(secondary)]]
+  if (!hasConnection(secondary.state)) return [withoutSecondary(machine), actions]
   if (secondary.state.name === 'Established') {
     const [dropped, last] = step(machine, primary.id, { type: 'OpenCollisionDump' }, withoutIdleHold(context))
     return promote(dropped, [...actions, ...last])

@@ -95,6 +95,7 @@ export function negotiate(sent: OpenMessage, received: OpenMessage, config: Sess
         families.filter((f) => sends(addPathModeOf(sent, f)) && receives(addPathModeOf(received, f))),
       ),
       families: new Set(families),
+      enhancedRouteRefresh: has(received, 'enhanced-route-refresh'),
       messageBytesMaxReceive: has(sent, 'extended-message') ? extendedMessageBytesMax : messageBytesMax,
       messageBytesMaxSend: has(received, 'extended-message') ? extendedMessageBytesMax : messageBytesMax,
     },

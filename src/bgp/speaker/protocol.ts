@@ -63,6 +63,11 @@ export type SpeakerCommand =
       /** Echoed in `flushed` when every established session has written all of it to its socket. */
       readonly revision: number
     }
+  /**
+   * Routes that routers may still hold from an earlier process (graceful restart): sessions with graceful restart announce them
+   * again or withdraw them before their first End-of-RIB. Comes before `ready`, or not at all.
+   */
+  | { readonly type: 'remember'; readonly table: TableName; readonly routes: readonly Route[] }
   /** The table is no longer used by anybody. */
   | { readonly type: 'drop-table'; readonly table: TableName }
   /** The first full plan has been delivered: sessions may announce, and send End-of-RIB. */
@@ -94,6 +99,8 @@ export interface SessionStatus {
   readonly receivedPrefixes: number
   /** In words for an operator; absent when the session never failed since it was configured. */
   readonly lastError?: string
+  /** Wall-clock milliseconds of `lastError`. */
+  readonly lastErrorAtMs?: number
   /** Established sessions since the peer was configured. */
   readonly establishedCount: number
   readonly messagesIn: number

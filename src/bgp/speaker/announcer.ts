@@ -1,0 +1,147 @@
+// The sending half of an Established session: pulls UPDATEs from the Adj-RIB-Out as fast as the peer takes them, and says when
+// it is done: End-of-RIB after the first full table, EoRR after a refresh (RFC 7313), `drained` for everybody who waits.
+// The Adj-RIB-Out always holds the newest state, so a slow peer costs neither memory nor stale UPDATEs.
+
+import type { Prefix } from '../../net/prefix.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import type { Negotiated } from '../fsm/negotiate.ts'
+import { encodeMessage } from '../packet/encode.ts'
+import { afiSafiOf, type Family } from '../packet/message.ts'
+import type { AdjRibOut } from '../rib/adj-rib-out.ts'
+import type { Route } from '../rib/route.ts'
+import type { Connection } from './transport.ts'
+
+export interface AnnouncerOptions {
+  readonly adjRibOut: AdjRibOut
+  readonly connection: Connection
+  readonly negotiated: Negotiated
+  readonly clock: Clock
+  /** Messages that were written. */
+  readonly wrote: (messages: number) => void
+  /** The peer's table is the desired one, and the kernel has all of it. Called at the end of each `pump` that got there. */
+  readonly drained: () => void
+}
+
+export interface Announcer {
+  readonly update: (prefix: Prefix, route: Route | undefined) => void
+  /** Announces from now on; before, changes are only noted. End-of-RIB follows the first full table. */
+  readonly begin: () => void
+  /** Writes what there is and the peer takes. Called after changes and when the connection has drained. */
+  readonly pump: () => void
+  /** ROUTE-REFRESH: everything of the family again. */
+  readonly refresh: (family: Family) => void
+  readonly end: () => void
+  /** Nothing is on its way to the peer. */
+  readonly idle: boolean
+  readonly adjRibOut: AdjRibOut
+  readonly negotiated: Negotiated
+}
+
+/** Messages are collected up to this size and written at once. */
+const batchBytes = 64 * 1024
+/** As much as may wait for a slow peer outside the kernel. */
+export const pendingBytesMax = 256 * 1024
+/** One peer's full table is not to keep the others, and the timers, waiting: after so much the others have their turn. */
+const turnBytes = 512 * 1024
+
+const borrMessage = (family: Family, subtype: 1 | 2, negotiated: Negotiated): Uint8Array =>
+  encodeMessage({ type: 'ROUTE-REFRESH', ...afiSafiOf[family], subtype }, negotiated.codec)
+
+export function createAnnouncer(options: AnnouncerOptions): Announcer {
+  const { adjRibOut, connection, negotiated, clock, wrote, drained } = options
+  const refreshing = new Set<Family>()
+  let begun = false
+  let ended = false
+  let sentEndOfRib = false
+  let cancelTurn: (() => void) | undefined
+
+  const write = (messages: readonly Uint8Array[]): void => {
+    if (messages.length === 0) return
+    connection.write(concat(messages))
+    wrote(messages.length)
+  }
+
+  /** Up to a batch of UPDATEs; empty when the peer has everything. */
+  const nextBatch = (): readonly Uint8Array[] => {
+    const messages: Uint8Array[] = []
+    for (let bytes = 0; bytes < batchBytes; ) {
+      const message = adjRibOut.next()
+      if (message === undefined) break
+      messages.push(message)
+      bytes += message.length
+    }
+    return messages
+  }
+
+  // What is due once the peer has everything.
+  const markers = (): readonly Uint8Array[] => {
+    const due: Uint8Array[] = []
+    if (!sentEndOfRib) due.push(...negotiated.families.map((family) => adjRibOut.endOfRib(family)))
+    sentEndOfRib = true
+    for (const family of refreshing) due.push(borrMessage(family, 2, negotiated))
+    refreshing.clear()
+    return due
+  }
+
+  const pump = (): void => {
+    if (!begun || ended || cancelTurn !== undefined) return
+    let written = 0
+    while (connection.pendingBytes < pendingBytesMax) {
+      if (written >= turnBytes) {
+        cancelTurn = clock.setTimer(0, () => {
+          cancelTurn = undefined
+          pump()
+        })
+        return
+      }
+      const messages = nextBatch()
+      if (messages.length === 0) {
+        write(markers())
+        if (connection.pendingBytes === 0) drained()
+        return
+      }
+      written += messages.reduce((sum, { length }) => sum + length, 0)
+      write(messages)
+    }
+  }
+
+  return {
+    adjRibOut,
+    negotiated,
+    update: adjRibOut.update,
+    begin: () => {
+      begun = true
+      pump()
+    },
+    pump,
+    refresh: (family) => {
+      // Until the first End-of-RIB the peer is being sent everything anyway; a BoRR then would be an error (RFC 7313 section 4.1).
+      if (sentEndOfRib && negotiated.enhancedRouteRefresh) {
+        write([borrMessage(family, 1, negotiated)])
+        refreshing.add(family)
+      }
+      adjRibOut.resend(family)
+      pump()
+    },
+    end: () => {
+      ended = true
+      cancelTurn?.()
+      cancelTurn = undefined
+    },
+    get idle() {
+      return begun && sentEndOfRib && !adjRibOut.pending && refreshing.size === 0 && connection.pendingBytes === 0
+    },
+  }
+}
+
+function concat(messages: readonly Uint8Array[]): Uint8Array {
+  const [first] = messages
+  if (messages.length === 1 && first !== undefined) return first
+  const bytes = new Uint8Array(messages.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const message of messages) {
+    bytes.set(message, at)
+    at += message.length
+  }
+  return bytes
+}

@@ -1,0 +1,280 @@
+// The speaker without a thread around it: takes commands, keeps the tables, the listener and the peers, and emits events. The
+// worker runs one of these over TCP and the system's clock, tests run several over a network in memory and a virtual one.
+
+import type { RouterId } from '../../net/asn.ts'
+import type { Ip } from '../../net/ip.ts'
+import type { Prefix } from '../../net/prefix.ts'
+import type { Clock, Random } from '../../runtime/clock.ts'
+import { unreachable } from '../../runtime/result.ts'
+import type { Route } from '../rib/route.ts'
+import { Peer, type PeerEnvironment } from './peer.ts'
+import type { PeerConfig, SpeakerCommand, SpeakerConfig, SpeakerEvent, TableName } from './protocol.ts'
+import type { Recorder } from './recording.ts'
+import { equal, socketOptionsOf } from './session-config.ts'
+import type { Connection, Listener, Transport } from './transport.ts'
+
+export interface SpeakerCoreOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly transport: Transport
+  readonly onEvent: (event: SpeakerEvent) => void
+  /** For the fqdn capability: what routers show beside the address. */
+  readonly hostname?: string
+  /** Sees every input of every state machine. */
+  readonly record?: Recorder
+}
+
+/** How long to wait before a port that could not be listened on is tried again. */
+export const listenRetrySeconds = 5
+/** How many strangers are remembered, so that each is reported once. */
+const strangersMax = 100
+
+type RoutesCommand = Extract<SpeakerCommand, { readonly type: 'routes' }>
+
+export class SpeakerCore {
+  readonly #options: SpeakerCoreOptions
+  readonly #peers = new Map<string, Peer>()
+  readonly #tables = new Map<TableName, Map<Prefix, Route>>()
+  readonly #remembered = new Map<TableName, readonly Route[]>()
+  readonly #strangers = new Set<string>()
+  #config: SpeakerConfig | undefined
+  #listener: Listener | undefined
+  #cancelListenRetry: (() => void) | undefined
+  #listenFailure: string | undefined
+  #ready = false
+  #stopped = false
+  #revision = 0
+  #flushedRevision = 0
+
+  constructor(options: SpeakerCoreOptions) {
+    this.#options = options
+  }
+
+  /** Carries out a command. Throws on nothing that a peer, a user or the kernel can cause. */
+  handle(command: SpeakerCommand): void {
+    if (this.#stopped) return
+    switch (command.type) {
+      case 'configure':
+        this.#configure(command.config)
+        break
+      case 'routes':
+        this.#routes(command)
+        break
+      case 'remember':
+        this.#remembered.set(command.table, command.routes)
+        for (const peer of this.#peersOf(command.table)) peer.remember(command.routes)
+        break
+      case 'drop-table':
+        this.#dropTable(command.table)
+        break
+      case 'ready':
+        this.#ready = true
+        for (const peer of this.#peers.values()) peer.begin()
+        this.#checkFlushed()
+        break
+      case 'clear':
+        this.#clear(command.peer, command)
+        break
+      case 'stop':
+        this.#stop(command.reason)
+        break
+      default:
+        unreachable(command)
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------------ configuration
+
+  #configure(config: SpeakerConfig): void {
+    const before = this.#config
+    this.#config = config
+    const wanted = new Map(config.peers.map((peer) => [peer.name, peer]))
+    for (const [name, peer] of this.#peers)
+      if (!wanted.has(name)) {
+        this.#peers.delete(name)
+        peer.stop({ name: 'peer-deconfigured' }, () => this.#emit({ type: 'session-gone', peer: name }), {
+          keepRoutes: false,
+        })
+      }
+    // Before any peer is told, so that a peer that dials at once, and one that is dialled, meet the right keys.
+    this.#listen(before)
+    for (const peer of config.peers) this.#configurePeer(peer, config.routerId)
+    this.#checkFlushed()
+  }
+
+  #configurePeer(config: PeerConfig, routerId: RouterId): void {
+    const known = this.#peers.get(config.name)
+    if (known !== undefined) {
+      known.reconfigure(config, routerId)
+      return
+    }
+    const peer = new Peer(config, routerId, this.#environment())
+    this.#peers.set(config.name, peer)
+    peer.remember(this.#remembered.get(config.table) ?? [])
+    peer.start()
+  }
+
+  #environment(): PeerEnvironment {
+    const { clock, random, transport, hostname, record } = this.#options
+    return {
+      clock,
+      random,
+      transport,
+      hostname,
+      record,
+      emit: (event) => this.#emit(event),
+      table: (name) => this.#table(name),
+      isReady: () => this.#ready,
+      drained: () => this.#checkFlushed(),
+    }
+  }
+
+  #clear(name: string, { soft }: { readonly soft: boolean }): void {
+    const peer = this.#peers.get(name)
+    if (soft) peer?.resend()
+    else peer?.reset()
+  }
+
+  #stop(reason: string): void {
+    this.#stopped = true
+    this.#cancelListenRetry?.()
+    this.#listener?.close()
+    let waiting = this.#peers.size
+    const done = (): void => {
+      waiting--
+      if (waiting <= 0) this.#emit({ type: 'stopped' })
+    }
+    if (waiting === 0) done()
+    for (const peer of this.#peers.values())
+      peer.stop({ name: 'administrative-shutdown', text: reason }, done, { keepRoutes: true })
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- listening
+
+  #listen(before: SpeakerConfig | undefined): void {
+    const config = this.#config
+    if (config === undefined) return
+    const { listenPort, listenAddresses } = config
+    const moved = before?.listenPort !== listenPort || !equal(before.listenAddresses, listenAddresses)
+    if (moved) {
+      this.#closeListener()
+      if (listenPort !== 0) this.#openListener(listenPort, listenAddresses)
+    }
+    this.#setListenerPeers()
+  }
+
+  #closeListener(): void {
+    this.#cancelListenRetry?.()
+    this.#cancelListenRetry = undefined
+    this.#listener?.close()
+    this.#listener = undefined
+    this.#listenFailure = undefined
+  }
+
+  #openListener(port: number, addresses: readonly Ip[]): void {
+    const { clock, transport } = this.#options
+    this.#listener = transport.listen(port, addresses, {
+      listening: () => {
+        this.#listenFailure = undefined
+        this.#emit({ type: 'listening', port })
+      },
+      failed: (reason) => {
+        this.#listener = undefined
+        if (reason !== this.#listenFailure) this.#emit({ type: 'listen-failed', port, reason })
+        this.#listenFailure = reason
+        this.#cancelListenRetry = clock.setTimer(1000 * listenRetrySeconds, () => {
+          this.#openListener(port, addresses)
+          this.#setListenerPeers()
+        })
+      },
+      connection: (connection) => this.#incoming(connection),
+      refused: (remote, reason) => this.#refused(remote, reason),
+    })
+  }
+
+  #setListenerPeers(): void {
+    const peers = this.#config?.peers ?? []
+    const refusals = this.#listener?.setPeers(
+      peers.map((peer) => ({ address: peer.address, ...socketOptionsOf(peer) })),
+    )
+    for (const { address, reason } of refusals ?? [])
+      this.#peerAt(address)?.noteError(`connections from ${address} are refused: ${reason}`)
+  }
+
+  #incoming(connection: Connection): void {
+    const peer = this.#peerAt(connection.remoteAddress)
+    if (peer === undefined) {
+      connection.abort()
+      this.#refused(connection.remoteAddress, 'not a configured peer')
+    } else peer.incoming(connection)
+  }
+
+  #refused(remote: Ip, reason: string): void {
+    const stranger = `${remote} ${reason}`
+    const known = this.#strangers.has(stranger)
+    if (!known && this.#strangers.size < strangersMax) this.#strangers.add(stranger)
+    const fields = { event: 'connection-refused', remote, reason }
+    this.#emit({ type: 'log', level: known ? 'debug' : 'warn', fields })
+    if (!known) this.#peerAt(remote)?.noteError(`a connection from ${remote} was refused: ${reason}`)
+  }
+
+  #peerAt(address: Ip): Peer | undefined {
+    for (const peer of this.#peers.values()) if (peer.config.address === address) return peer
+    return undefined
+  }
+
+  // -------------------------------------------------------------------------------------------------------------- routes
+
+  #table(name: TableName): Map<Prefix, Route> {
+    const known = this.#tables.get(name)
+    if (known !== undefined) return known
+    const created = new Map<Prefix, Route>()
+    this.#tables.set(name, created)
+    return created
+  }
+
+  #peersOf(table: TableName): readonly Peer[] {
+    return [...this.#peers.values()].filter((peer) => peer.config.table === table)
+  }
+
+  #routes({ table: name, replace, upserts, withdrawals, revision }: RoutesCommand): void {
+    const table = this.#table(name)
+    const peers = this.#peersOf(name)
+    const set = (prefix: Prefix, route: Route | undefined): void => {
+      const before = table.get(prefix)
+      if (route === undefined) table.delete(prefix)
+      else table.set(prefix, route)
+      if (before !== route) for (const peer of peers) peer.routeChanged(prefix, before, route)
+    }
+    if (replace) {
+      const kept = new Set(upserts.map(({ prefix }) => prefix))
+      for (const prefix of [...table.keys()]) if (!kept.has(prefix)) set(prefix, undefined)
+    }
+    for (const prefix of withdrawals) set(prefix, undefined)
+    for (const route of upserts) set(route.prefix, route)
+    this.#revision = Math.max(this.#revision, revision)
+    for (const peer of peers) peer.pump()
+    this.#checkFlushed()
+  }
+
+  #dropTable(name: TableName): void {
+    const table = this.#table(name)
+    for (const peer of this.#peersOf(name)) {
+      for (const [prefix, route] of table) peer.routeChanged(prefix, route, undefined)
+      peer.pump()
+    }
+    this.#tables.delete(name)
+    this.#remembered.delete(name)
+  }
+
+  #checkFlushed(): void {
+    if (this.#flushedRevision === this.#revision || !this.#ready) return
+    for (const peer of this.#peers.values()) if (!peer.isFlushed) return
+    this.#flushedRevision = this.#revision
+    this.#emit({ type: 'flushed', revision: this.#revision })
+  }
+
+  #emit(event: SpeakerEvent): void {
+    this.#options.onEvent(event)
+  }
+}

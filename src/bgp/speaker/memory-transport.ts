@@ -1,0 +1,257 @@
+// A network in memory: hosts by address, connections with latency, partitions and peers that stop reading. The twin of the
+// kernel's TCP for tests and simulations; time is the injected clock's, so a virtual clock owns everything that happens.
+
+import { familyOf, type Ip } from '../../net/ip.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import type {
+  AcceptOptions,
+  Connection,
+  ConnectionHandlers,
+  DialHandlers,
+  DialOptions,
+  ListenHandlers,
+  Transport,
+} from './transport.ts'
+
+export interface MemoryNetwork {
+  /** The transport of the host that owns these addresses; the first is the source of what it dials. */
+  readonly host: (...addresses: readonly [Ip, ...Ip[]]) => Transport
+  /** From now on nothing passes between the two, and neither is told. */
+  readonly partition: (a: Ip, b: Ip) => void
+  readonly heal: (a: Ip, b: Ip) => void
+  /** The host takes no data from any connection until `resume`: a receive window of zero. */
+  readonly stall: (address: Ip) => void
+  readonly resume: (address: Ip) => void
+  /** Closes every connection of the host as its crash would: the others see a reset. */
+  readonly reset: (address: Ip) => void
+  /** Another program holds the port at this address: listening there fails. */
+  readonly occupy: (address: Ip, port: number) => void
+  readonly vacate: (address: Ip, port: number) => void
+}
+
+interface Host {
+  readonly addresses: readonly Ip[]
+  readonly listeners: Map<number, MemoryListener>
+  readonly occupied: Set<number>
+}
+
+interface MemoryListener {
+  readonly handlers: ListenHandlers
+  peers: readonly AcceptOptions[]
+}
+
+/** How long a connection waits for an answer of a host that is not there: as long as Linux does by default. */
+const dialTimeoutMs = 127_000
+
+/** Creates a network without hosts. `latencyMs` is the time from one host to another. */
+export function createMemoryNetwork(options: { readonly clock: Clock; readonly latencyMs: number }): MemoryNetwork {
+  const { clock, latencyMs } = options
+  const hosts = new Map<Ip, Host>()
+  const partitions = new Set<string>()
+  const stalled = new Set<Ip>()
+  const ends = new Set<MemoryConnection>()
+  const reachable = (a: Ip, b: Ip): boolean => !partitions.has(`${a} ${b}`)
+  const link: Link = { clock, latencyMs, reachable, stalled, ends }
+
+  const dial = (from: Host, dialed: DialOptions, handlers: DialHandlers): (() => void) => {
+    let timer = (): void => {}
+    const finish = (delayMs: number, act: () => void): void => {
+      timer = clock.setTimer(delayMs, act)
+    }
+    const source = dialed.sourceAddress ?? from.addresses.find((a) => familyOf(a) === familyOf(dialed.address))
+    if (source === undefined || !from.addresses.includes(source)) {
+      finish(0, () => handlers.failed(`source address ${source ?? '(none)'} is not on this host`))
+      return () => timer()
+    }
+    finish(2 * latencyMs, () => {
+      const listener = hosts.get(dialed.address)?.listeners.get(dialed.port)
+      if (!reachable(source, dialed.address) || !hosts.has(dialed.address))
+        return finish(dialTimeoutMs, () => handlers.failed('no answer to the TCP connection'))
+      if (listener === undefined) return handlers.failed(`connection refused by ${dialed.address} port ${dialed.port}`)
+      const peer = listener.peers.find(({ address }) => address === source)
+      // As the kernel does it: segments with another key, or with none, are dropped in silence.
+      if (peer?.password !== dialed.password && (peer !== undefined || dialed.password !== undefined))
+        return finish(dialTimeoutMs, () => handlers.failed('no answer to the TCP connection'))
+      const ours = createConnection(link, source, dialed.address)
+      const theirs = createConnection(link, dialed.address, source)
+      join(ours, theirs)
+      if (peer === undefined) {
+        theirs.connection.abort()
+        listener.handlers.refused(source, 'not a configured peer')
+      } else listener.handlers.connection(theirs.connection)
+      handlers.connected(ours.connection)
+    })
+    return () => timer()
+  }
+
+  const listen = (host: Host, port: number, handlers: ListenHandlers) => {
+    const listener: MemoryListener = { handlers, peers: [] }
+    const free = !host.occupied.has(port) && !host.listeners.has(port)
+    if (free) host.listeners.set(port, listener)
+    clock.setTimer(0, free ? handlers.listening : () => handlers.failed(`port ${port} is in use by another program`))
+    return {
+      setPeers: (peers: readonly AcceptOptions[]) => {
+        listener.peers = peers
+        return []
+      },
+      close: () => {
+        if (host.listeners.get(port) === listener) host.listeners.delete(port)
+      },
+    }
+  }
+
+  const hostAt = (address: Ip): Host => {
+    const host = hosts.get(address)
+    if (host === undefined) throw new Error(`no host at ${address}`)
+    return host
+  }
+
+  return {
+    host: (...addresses) => {
+      const host: Host = { addresses, listeners: new Map(), occupied: new Set() }
+      for (const address of addresses) hosts.set(address, host)
+      return {
+        dial: (dialed, handlers) => dial(host, dialed, handlers),
+        listen: (port, _addresses, handlers) => listen(host, port, handlers),
+      }
+    },
+    partition: (a, b) => {
+      partitions.add(`${a} ${b}`).add(`${b} ${a}`)
+    },
+    heal: (a, b) => {
+      partitions.delete(`${a} ${b}`)
+      partitions.delete(`${b} ${a}`)
+    },
+    stall: (address) => void stalled.add(address),
+    resume: (address) => {
+      stalled.delete(address)
+      for (const end of ends) end.flush()
+    },
+    reset: (address) => {
+      for (const end of [...ends]) if (end.connection.localAddress === address) end.connection.abort()
+    },
+    occupy: (address, port) => void hostAt(address).occupied.add(port),
+    vacate: (address, port) => void hostAt(address).occupied.delete(port),
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------ connections
+
+interface Link {
+  readonly clock: Clock
+  readonly latencyMs: number
+  readonly reachable: (a: Ip, b: Ip) => boolean
+  readonly stalled: ReadonlySet<Ip>
+  readonly ends: Set<MemoryConnection>
+}
+
+interface MemoryConnection {
+  readonly connection: Connection
+  /** Sends what the other end takes. */
+  readonly flush: () => void
+  readonly receive: (chunk: Uint8Array) => void
+  readonly hangUp: (reason: string) => void
+  other: MemoryConnection | undefined
+}
+
+function join(a: MemoryConnection, b: MemoryConnection): void {
+  a.other = b
+  b.other = a
+}
+
+function createConnection(link: Link, local: Ip, remote: Ip): MemoryConnection {
+  const { clock, latencyMs } = link
+  let handlers: ConnectionHandlers | undefined
+  let closed = false
+  let ending: { readonly done: (() => void) | undefined } | undefined
+  let pending: Uint8Array[] = []
+  let acceptedBytes = 0
+  // Arrived before anybody listened.
+  let early: Uint8Array[] = []
+  let hungUp: string | undefined
+
+  const pendingBytes = (): number => pending.reduce((sum, { length }) => sum + length, 0)
+
+  const flush = (): void => {
+    if (closed || link.stalled.has(remote)) return
+    const sent = pending
+    pending = []
+    for (const chunk of sent) {
+      acceptedBytes += chunk.length
+      if (link.reachable(local, remote)) clock.setTimer(latencyMs, () => end.other?.receive(chunk))
+    }
+    if (sent.length > 0) clock.setTimer(0, () => !closed && handlers?.drained())
+    if (ending !== undefined) finish(ending.done)
+  }
+
+  const shut = (reason: string): void => {
+    closed = true
+    link.ends.delete(end)
+    if (link.reachable(local, remote)) clock.setTimer(latencyMs, () => end.other?.hangUp(reason))
+  }
+
+  const finish = (done: (() => void) | undefined): void => {
+    if (!closed) shut('the router closed the TCP connection')
+    if (done !== undefined) clock.setTimer(0, done)
+  }
+
+  const end: MemoryConnection = {
+    other: undefined,
+    flush,
+    receive: (chunk) => {
+      if (closed || ending !== undefined) return
+      if (handlers === undefined) early.push(chunk)
+      else handlers.data(chunk)
+    },
+    hangUp: (reason) => {
+      if (closed) return
+      if (handlers === undefined && ending === undefined) {
+        hungUp = reason
+        return
+      }
+      closed = true
+      link.ends.delete(end)
+      if (ending === undefined) handlers?.closed(reason)
+      else ending.done?.()
+    },
+    connection: {
+      localAddress: local,
+      remoteAddress: remote,
+      localAddresses: familyOf(local) === 'IPv4' ? { ipv4: local } : { ipv6: local },
+      open: (given) => {
+        clock.setTimer(0, () => {
+          if (closed) return
+          handlers = given
+          for (const chunk of early) given.data(chunk)
+          early = []
+          if (hungUp !== undefined) end.hangUp(hungUp)
+        })
+      },
+      write: (bytes) => {
+        if (closed || ending !== undefined) return
+        pending.push(bytes)
+        flush()
+      },
+      get pendingBytes() {
+        return pendingBytes()
+      },
+      get acceptedBytes() {
+        return acceptedBytes
+      },
+      close: (done) => {
+        if (closed || ending !== undefined) {
+          done?.()
+          return
+        }
+        ending = { done }
+        flush()
+        clock.setTimer(1000, () => !closed && finish(done))
+      },
+      abort: () => {
+        if (!closed) shut('the router reset the TCP connection')
+      },
+    },
+  }
+  link.ends.add(end)
+  return end
+}

@@ -1,0 +1,514 @@
+// One peer: feeds its state machine with what happens, does what the machine says, and tells the world about it. The decisions
+// are in bgp/fsm, the bytes in receiver.ts and announcer.ts; this file owns the order in which things happen.
+
+import type { RouterId } from '../../net/asn.ts'
+import type { Ip } from '../../net/ip.ts'
+import type { Prefix } from '../../net/prefix.ts'
+import type { Clock, Random } from '../../runtime/clock.ts'
+import type { Cease } from '../fsm/cease.ts'
+import {
+  initialMachine,
+  leadingSession,
+  type PeerAction,
+  type PeerCommand,
+  type PeerInput,
+  type PeerMachine,
+  peerTransition,
+  type Session,
+  type SessionId,
+} from '../fsm/collision.ts'
+import type { Negotiated } from '../fsm/negotiate.ts'
+import type { DownCause, SessionAction, SessionConfig, SessionContext, SessionEvent } from '../fsm/session.ts'
+import { type AfiSafi, type Family, familyOfAfiSafi } from '../packet/message.ts'
+import { createAdjRibOut, type ExportContext } from '../rib/adj-rib-out.ts'
+import type { Route } from '../rib/route.ts'
+import { type Announcer, createAnnouncer } from './announcer.ts'
+import type { PeerConfig, SessionStateName, SessionStatus, SpeakerEvent } from './protocol.ts'
+import { freshMachine, type Recorder } from './recording.ts'
+import { createRemembered, type Remembered } from './remembered.ts'
+import { dialOptionsOf, equal, maxPrefixesRetrySeconds, resettingChanges, sessionConfigOf } from './session-config.ts'
+import { createSessionIo, type SessionIo } from './session-io.ts'
+import type { Connection, Transport } from './transport.ts'
+
+/** What a peer needs of the speaker it belongs to. */
+export interface PeerEnvironment {
+  readonly clock: Clock
+  readonly random: Random
+  readonly transport: Transport
+  readonly hostname: string | undefined
+  readonly record: Recorder | undefined
+  readonly emit: (event: SpeakerEvent) => void
+  readonly table: (name: string) => ReadonlyMap<Prefix, Route>
+  readonly isReady: () => boolean
+  /** The peer has been written everything that its table says. */
+  readonly drained: () => void
+}
+
+/** Counters are reported at most this often; everything else at once. */
+const countersMs = 1000
+
+export class Peer {
+  readonly #environment: PeerEnvironment
+  #config: PeerConfig
+  #session: SessionConfig
+  #machine: PeerMachine = initialMachine
+  readonly #ios = new Map<SessionId, SessionIo>()
+  #announcer: Announcer | undefined
+  readonly #remembered: Remembered
+  /** The R bit: until the first End-of-RIB that this process sent to the peer. */
+  #restarting = true
+
+  // What happens while something is being done waits its turn here.
+  readonly #tasks: (() => void)[] = []
+  #busy = false
+  #closing = 0
+  #whenClosed: (() => void) | undefined
+
+  #state: SessionStateName = 'Idle'
+  #sinceMs: number
+  /** Something that people should see at once. */
+  #changed = false
+  #lastError: { readonly reason: string; readonly atMs: number } | undefined
+  #establishedCount = 0
+  #messagesIn = 0
+  #messagesOut = 0
+  #updatesOut = 0
+  #cancelCounters: (() => void) | undefined
+
+  constructor(config: PeerConfig, routerId: RouterId, environment: PeerEnvironment) {
+    this.#environment = environment
+    this.#config = config
+    this.#session = sessionConfigOf(config, routerId, environment.hostname)
+    // A dead connection is noticed after the hold time; twice that covers the announcement of a new one.
+    this.#remembered = createRemembered(2000 * Math.max(config.holdTimeSeconds, 90))
+    this.#sinceMs = environment.clock.wallMs()
+    this.#recordConfig({ fresh: true })
+  }
+
+  get config(): PeerConfig {
+    return this.#config
+  }
+
+  /** Whether the session is up and everything that its table says was written. */
+  get isFlushed(): boolean {
+    return this.#announcer === undefined || this.#announcer.idle
+  }
+
+  get isEstablished(): boolean {
+    return this.#announcer !== undefined
+  }
+
+  // ---------------------------------------------------------------------------------------------- what the owner asks
+
+  start(): void {
+    this.#do(() => {
+      this.#emitStatus()
+      this.#startUnlessShutDown()
+    })
+  }
+
+  /** A connection that the peer opened; it is adopted or closed. */
+  incoming(connection: Connection): void {
+    this.#do(() => this.#step({ type: 'incoming' }, connection))
+  }
+
+  /** Takes a new configuration; the session is reset only where it can not go on with it. */
+  reconfigure(config: PeerConfig, routerId: RouterId): void {
+    this.#do(() => {
+      const before = this.#config
+      const changed = [
+        ...resettingChanges(before, config),
+        ...(routerId === this.#session.routerId ? [] : ['routerId']),
+      ]
+      const session = sessionConfigOf(config, routerId, this.#environment.hostname)
+      if (changed.length > 0) {
+        this.#log('info', { event: 'session-reset', because: changed })
+        this.#command({ type: 'ManualStop', cease: { name: 'configuration-change' } })
+        this.#apply(config, session, { fresh: true })
+        this.#startUnlessShutDown()
+        return
+      }
+      if (config.shutdown !== undefined && before.shutdown === undefined) this.#command(stopWith(config.shutdown))
+      // Without a connection the change is not noticed by anybody else, and takes effect at once.
+      const idle = !['OpenSent', 'OpenConfirm', 'Established'].includes(this.#state)
+      const redial = idle && (config.passive !== before.passive || config.port !== before.port)
+      if (redial) this.#command({ type: 'ManualStop' })
+      this.#apply(config, session, { fresh: redial })
+      if (config.shutdown === undefined && (redial || before.shutdown !== undefined)) this.#startUnlessShutDown()
+      if (config.table !== before.table) this.#changeTable(before.table)
+    })
+  }
+
+  /** A route of the peer's table changed; `pump` follows. */
+  routeChanged(prefix: Prefix, before: Route | undefined, after: Route | undefined): void {
+    const { clock } = this.#environment
+    if (before !== undefined && this.#config.gracefulRestart !== undefined && this.#announcer !== undefined)
+      this.#remembered.replaced(before, clock.monotonicMs())
+    this.#announcer?.update(prefix, after)
+  }
+
+  /** Writes what is due. */
+  pump(): void {
+    this.#do(() => this.#announcer?.pump())
+  }
+
+  /** The first full plan is there: announce. */
+  begin(): void {
+    this.#do(() => this.#announcer?.begin())
+  }
+
+  /** What the peer may hold from an earlier process. */
+  remember(routes: Iterable<Route>): void {
+    if (this.#config.gracefulRestart !== undefined) this.#remembered.keep(routes, this.#environment.clock.monotonicMs())
+  }
+
+  /** Sends everything again. */
+  resend(): void {
+    this.#do(() => {
+      for (const family of this.#announcer?.negotiated.families ?? []) this.#announcer?.refresh(family)
+    })
+  }
+
+  /** Ends the session and begins a new one. */
+  reset(): void {
+    this.#do(() => {
+      this.#command({ type: 'ManualStop', cease: { name: 'administrative-reset' } })
+      this.#apply(this.#config, this.#session, { fresh: true })
+      this.#startUnlessShutDown()
+    })
+  }
+
+  /** Ends the session for good; `done` is called when its last message was delivered, or could not be. */
+  stop(cease: Cease, done: () => void, options: { readonly keepRoutes: boolean }): void {
+    this.#do(() => {
+      const { state } = leadingSession(this.#machine)
+      const silent =
+        options.keepRoutes && state.name === 'Established' && state.negotiated.gracefulRestart !== undefined
+      this.#whenClosed = done
+      this.#command(silent ? { type: 'ManualStop' } : { type: 'ManualStop', cease })
+      this.#cancelCounters?.()
+      this.#cancelCounters = undefined
+      this.#checkClosed()
+    })
+  }
+
+  /** Something outside the session keeps it from coming up. */
+  noteError(reason: string): void {
+    this.#do(() => {
+      this.#setError(reason)
+      this.#emitStatus()
+    })
+  }
+
+  // ---------------------------------------------------------------------------------------------------- one at a time
+
+  #do(task: () => void): void {
+    this.#tasks.push(task)
+    if (this.#busy) return
+    this.#busy = true
+    try {
+      for (let next = this.#tasks.shift(); next !== undefined; next = this.#tasks.shift()) next()
+    } finally {
+      this.#busy = false
+    }
+  }
+
+  #command(event: PeerCommand): void {
+    this.#step({ type: 'peer', event })
+  }
+
+  #startUnlessShutDown(): void {
+    if (this.#config.shutdown !== undefined) return
+    this.#command({
+      type: this.#config.passive
+        ? 'AutomaticStartWithDampPeerOscillationsAndPassiveTcpEstablishment'
+        : 'AutomaticStartWithDampPeerOscillations',
+    })
+  }
+
+  #apply(config: PeerConfig, session: SessionConfig, options: { readonly fresh: boolean }): void {
+    const same = equal(session, this.#session)
+    this.#config = config
+    this.#session = session
+    if (options.fresh) this.#machine = freshMachine(this.#machine)
+    if (options.fresh || !same) this.#recordConfig(options)
+  }
+
+  #recordConfig({ fresh }: { readonly fresh: boolean }): void {
+    this.#environment.record?.({ type: 'configured', peer: this.#config.name, config: this.#session, fresh })
+  }
+
+  #context(): SessionContext {
+    return { config: this.#session, nowMs: this.#environment.clock.monotonicMs(), restarting: this.#restarting }
+  }
+
+  #step(input: PeerInput, connection?: Connection): void {
+    const context = this.#context()
+    const { nowMs, restarting } = context
+    this.#environment.record?.({ type: 'input', peer: this.#config.name, atMs: nowMs, restarting, input })
+    const [machine, actions] = peerTransition(this.#machine, input, context)
+    this.#machine = machine
+    for (const action of actions) this.#perform(action, connection)
+    for (const id of this.#ios.keys()) if (sessionOf(machine, id) === undefined) this.#ios.delete(id)
+    this.#noticeState(input.type === 'incoming' ? 'incoming connection' : input.event.type)
+  }
+
+  #perform(action: PeerAction, connection: Connection | undefined): void {
+    if (action.type === 'session') this.#performSession(action.session, action.action)
+    else if (connection === undefined) throw new Error(`${action.type} without a connection`)
+    else if (action.type === 'adopt') this.#io(action.session).adopt(connection)
+    else {
+      connection.abort()
+      this.#log('debug', { event: 'connection-refused', reason: action.reason })
+    }
+  }
+
+  #performSession(id: SessionId, action: SessionAction): void {
+    switch (action.type) {
+      case 'session-up':
+        this.#up(id, action.negotiated)
+        break
+      case 'session-down':
+        this.#down(action.cause)
+        break
+      case 'attempt-failed':
+        // Losing a collision is how two sides that dial at once are meant to meet.
+        if (action.cause.event !== 'OpenCollisionDump') this.#failed(action.cause)
+        break
+      case 'receive-update':
+        break
+      case 'receive-route-refresh':
+        this.#refresh(action.message)
+        break
+      case 'disconnect':
+        if (this.#io(id).connected !== undefined) this.#closing++
+        this.#io(id).perform(action)
+        break
+      default:
+        this.#io(id).perform(action)
+    }
+  }
+
+  #io(id: SessionId): SessionIo {
+    const known = this.#ios.get(id)
+    if (known !== undefined) return known
+    const { clock, random, transport } = this.#environment
+    const io = createSessionIo({
+      clock,
+      random,
+      transport,
+      dialOptions: () => dialOptionsOf(this.#config),
+      report: (event) => this.#do(() => this.#step({ type: 'session', session: id, event })),
+      arrived: () => this.#do(() => this.#read(id, io)),
+      drained: () => this.#do(() => this.#announcer?.pump()),
+      wrote: (messages) => {
+        this.#messagesOut += messages
+      },
+      closed: () =>
+        this.#do(() => {
+          this.#closing--
+          this.#checkClosed()
+        }),
+    })
+    this.#ios.set(id, io)
+    return io
+  }
+
+  #checkClosed(): void {
+    if (this.#closing > 0) return
+    const done = this.#whenClosed
+    this.#whenClosed = undefined
+    done?.()
+  }
+
+  // ----------------------------------------------------------------------------------------------------- what arrives
+
+  #read(id: SessionId, io: SessionIo): void {
+    for (;;) {
+      const session = sessionOf(this.#machine, id)
+      const { connected } = io
+      if (session === undefined || connected === undefined) return
+      const received = connected.receiver.next(session.state, this.#context(), this.#config.maxPrefixesIn)
+      if (received === undefined) return
+      this.#messagesIn++
+      this.#countersChanged()
+      for (const issue of received.issues) this.#log('warn', { event: 'update-issue', ...issue })
+      if (received.tooMany !== undefined) this.#tooManyPrefixes(received.tooMany)
+      else this.#step({ type: 'session', session: id, event: received.event })
+    }
+  }
+
+  #tooManyPrefixes({ afi, safi }: AfiSafi): void {
+    const limit = this.#config.maxPrefixesIn
+    // RFC 4486 section 4: AFI, SAFI and the limit.
+    const data = new Uint8Array(7)
+    const view = new DataView(data.buffer)
+    view.setUint16(0, afi)
+    view.setUint8(2, safi)
+    view.setUint32(3, limit)
+    this.#command({
+      type: 'AutomaticStop',
+      cease: { name: 'maximum-prefixes', data },
+      reason: `the router announced more than ${limit} prefixes (maxPrefixesIn); trying again in ${maxPrefixesRetrySeconds} s`,
+      retryAfterSeconds: maxPrefixesRetrySeconds,
+    })
+  }
+
+  #refresh({ afi, safi, subtype }: AfiSafi & { readonly subtype: number }): void {
+    const family = familyOfAfiSafi({ afi, safi })
+    // BoRR and EoRR of the peer's own table, and subtypes nobody knows, are of no interest (RFC 7313 section 4).
+    if (subtype !== 0 || family === undefined || !this.#announcer?.negotiated.codec.families.has(family)) return
+    this.#log('info', { event: 'route-refresh', family })
+    this.#announcer.refresh(family)
+  }
+
+  // -------------------------------------------------------------------------------------------------- up and down
+
+  #up(id: SessionId, negotiated: Negotiated): void {
+    const connection = this.#io(id).connected?.connection
+    if (connection === undefined) throw new Error('a session is up without a connection')
+    const { clock, table, isReady, drained } = this.#environment
+    const adjRibOut = createAdjRibOut(exportContextOf(this.#config, negotiated, connection))
+    for (const route of this.#remembered.take()) adjRibOut.remember(route)
+    for (const route of table(this.#config.table).values()) adjRibOut.update(route.prefix, route)
+    this.#establishedCount++
+    this.#announcer = createAnnouncer({
+      adjRibOut,
+      connection,
+      negotiated,
+      clock,
+      wrote: (messages) => {
+        this.#messagesOut += messages
+        this.#updatesOut += messages
+        this.#countersChanged()
+      },
+      drained: () => {
+        this.#restarting = false
+        drained()
+      },
+    })
+    // Not before the state was reported: what follows may take a while.
+    if (isReady()) this.#tasks.push(() => this.#announcer?.begin())
+  }
+
+  #down(cause: DownCause): void {
+    const announcer = this.#announcer
+    this.#announcer = undefined
+    announcer?.end()
+    if (announcer?.negotiated.gracefulRestart !== undefined)
+      this.#remembered.keep(announcer.adjRibOut.sentRoutes(), this.#environment.clock.monotonicMs())
+    this.#failed(cause)
+    this.#environment.drained()
+  }
+
+  #failed(cause: DownCause): void {
+    if (cause.intended) return
+    const hint =
+      cause.event === 'ConnectRetryTimerExpires' && this.#config.password !== undefined
+        ? '; a TCP-MD5 password that differs from the router looks like this, too'
+        : ''
+    this.#setError(`${cause.reason}${hint}`)
+  }
+
+  #setError(reason: string): void {
+    const repeated = this.#lastError?.reason === reason
+    this.#lastError = { reason, atMs: this.#environment.clock.wallMs() }
+    this.#log(repeated ? 'debug' : 'warn', { event: 'session-error', reason })
+    this.#changed ||= !repeated
+  }
+
+  #changeTable(before: string): void {
+    const old = this.#environment.table(before)
+    const current = this.#environment.table(this.#config.table)
+    for (const [prefix, route] of old) if (!current.has(prefix)) this.routeChanged(prefix, route, undefined)
+    for (const [prefix, route] of current) this.routeChanged(prefix, old.get(prefix), route)
+    this.#announcer?.pump()
+  }
+
+  // -------------------------------------------------------------------------------------------------------- telling
+
+  #noticeState(because: SessionEvent['type'] | 'incoming connection'): void {
+    const { state } = leadingSession(this.#machine)
+    if (state.name !== this.#state) {
+      this.#log('info', { event: 'session-state', from: this.#state, to: state.name, because })
+      this.#state = state.name
+      this.#sinceMs = this.#environment.clock.wallMs()
+      this.#changed = true
+    }
+    if (this.#changed) this.#emitStatus()
+  }
+
+  #countersChanged(): void {
+    this.#cancelCounters ??= this.#environment.clock.setTimer(countersMs, () => {
+      this.#cancelCounters = undefined
+      this.#emitStatus()
+    })
+  }
+
+  #emitStatus(): void {
+    this.#changed = false
+    this.#environment.emit({ type: 'session', status: this.status() })
+  }
+
+  status(): SessionStatus {
+    const { id } = leadingSession(this.#machine)
+    const io = this.#ios.get(id)
+    const adjRibOut = this.#announcer?.adjRibOut
+    return {
+      peer: this.#config.name,
+      state: this.#state,
+      sinceMs: this.#sinceMs,
+      ...(this.#announcer === undefined ? {} : negotiatedStatus(this.#announcer.negotiated)),
+      ...(io?.connected === undefined ? {} : { localAddress: io.connected.connection.localAddress }),
+      announcedPaths: adjRibOut?.announcedPaths ?? 0,
+      announcedPrefixes: adjRibOut?.announcedPrefixes ?? 0,
+      receivedPrefixes: this.#announcer === undefined ? 0 : (io?.connected?.receiver.receivedPrefixes ?? 0),
+      ...(this.#lastError === undefined
+        ? {}
+        : { lastError: this.#lastError.reason, lastErrorAtMs: this.#lastError.atMs }),
+      establishedCount: this.#establishedCount,
+      messagesIn: this.#messagesIn,
+      messagesOut: this.#messagesOut,
+      updatesOut: this.#updatesOut,
+    }
+  }
+
+  #log(level: 'debug' | 'info' | 'warn', fields: { readonly event: string } & Readonly<Record<string, unknown>>): void {
+    this.#environment.emit({ type: 'log', level, fields: { ...fields, peer: this.#config.name } })
+  }
+}
+
+const stopWith = (text: string): PeerCommand => ({
+  type: 'ManualStop',
+  cease: { name: 'administrative-shutdown', text },
+})
+
+const sessionOf = ({ primary, secondary }: PeerMachine, id: SessionId): Session | undefined =>
+  primary.id === id ? primary : secondary?.id === id ? secondary : undefined
+
+type NegotiatedStatus = Pick<
+  SessionStatus,
+  'holdTimeSeconds' | 'families' | 'addPath' | 'gracefulRestart' | 'peerRouterId'
+>
+
+const negotiatedStatus = (negotiated: Negotiated): NegotiatedStatus => ({
+  holdTimeSeconds: negotiated.holdTimeSeconds,
+  families: negotiated.families,
+  addPath: [...negotiated.codec.addPathSend] satisfies readonly Family[],
+  gracefulRestart: negotiated.gracefulRestart !== undefined,
+  peerRouterId: negotiated.peerRouterId,
+})
+
+function exportContextOf(config: PeerConfig, negotiated: Negotiated, connection: Connection): ExportContext {
+  const nextHopSelf: { readonly ipv4?: Ip; readonly ipv6?: Ip } | undefined =
+    config.nextHop === 'self' ? connection.localAddresses : undefined
+  return {
+    codec: negotiated.codec,
+    localAsn: config.localAsn,
+    peerAsn: config.peerAsn,
+    ...(nextHopSelf === undefined ? {} : { nextHopSelf }),
+    pathsLimit: negotiated.pathsLimit,
+    // The peer's name is the same in every replica, and another one for every router.
+    seed: config.name,
+  }
+}

@@ -1,0 +1,134 @@
+// One TCP connection of node:net as the speaker sees it: whole messages out, chunks in, and the reason it ended in words.
+
+import type { Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { familyOf, type Ip, isLinkLocal, parseIp } from '../../net/ip.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import { must } from '../../runtime/result.ts'
+import type { Connection, ConnectionHandlers } from './transport.ts'
+
+/** How long a connection that is being closed may take to deliver its last message. */
+const lingerMs = 1000
+
+/** Takes over a connected socket. Nothing is read from it before `open`. */
+export function createTcpConnection(socket: Socket, clock: Clock): Connection {
+  const localAddress = addressOf(socket.localAddress)
+  const remoteAddress = addressOf(socket.remoteAddress)
+  let handlers: ConnectionHandlers | undefined
+  let writtenBytes = 0
+  let closing = false
+  let reason: string | undefined
+  const lost = (words: string): void => {
+    if (closing) return
+    reason ??= words
+    if (handlers === undefined) return
+    closing = true
+    socket.destroy()
+    handlers.closed(reason)
+  }
+  socket.on('error', (error) => lost(wordsOfSocketError(error, { address: remoteAddress })))
+  socket.on('end', () => lost('the router closed the TCP connection'))
+  socket.on('close', () => lost('the router closed the TCP connection'))
+  return {
+    localAddress,
+    remoteAddress,
+    get localAddresses() {
+      return addressesBeside(localAddress)
+    },
+    open: (given) => {
+      handlers = given
+      if (reason !== undefined) return lost(reason)
+      socket.on('data', (chunk: Uint8Array) => !closing && given.data(chunk))
+      socket.resume()
+    },
+    write: (bytes) => {
+      if (closing || socket.destroyed) return
+      writtenBytes += bytes.length
+      // Not the 'drain' event: it comes only after writes that exceeded the high-water mark.
+      socket.write(bytes, () => {
+        if (!closing && socket.writableLength === 0) handlers?.drained()
+      })
+    },
+    get pendingBytes() {
+      return socket.writableLength
+    },
+    get acceptedBytes() {
+      return writtenBytes - socket.writableLength
+    },
+    close: (done) => {
+      if (closing || socket.destroyed) {
+        done?.()
+        return
+      }
+      closing = true
+      const cancel = clock.setTimer(lingerMs, () => socket.destroy())
+      socket.once('close', () => {
+        cancel()
+        done?.()
+      })
+      // Reads on, so that the peer's own FIN is seen and the kernel has no reason to answer with a reset.
+      socket.resume()
+      socket.end()
+    },
+    abort: () => {
+      closing = true
+      socket.destroy()
+    },
+  }
+}
+
+// A socket that is gone already has no addresses; the peer table knows nobody by this one.
+const addressOf = (text: string | undefined): Ip => {
+  const parsed = parseIp((text ?? '').split('%')[0] ?? '')
+  return parsed.ok ? parsed.value : must(parseIp('::'))
+}
+
+/** The addresses of the interface that has `local`; its own first, and no link-local one where there is another. */
+function addressesBeside(local: Ip): { readonly ipv4?: Ip; readonly ipv6?: Ip } {
+  const own = familyOf(local)
+  const onInterface = Object.values(networkInterfaces())
+    .map((entries) => (entries ?? []).map(({ address }) => addressOf(address)))
+    .find((addresses) => addresses.includes(local))
+  const pick = (family: 'IPv4' | 'IPv6'): Ip | undefined => {
+    if (family === own && !isLinkLocal(local)) return local
+    const candidates = (onInterface ?? []).filter((address) => familyOf(address) === family)
+    return candidates.find((address) => !isLinkLocal(address)) ?? (family === own ? local : undefined)
+  }
+  const ipv4 = pick('IPv4')
+  const ipv6 = pick('IPv6')
+  return { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) }
+}
+
+// --------------------------------------------------------------------------------------------------------------- words
+
+/** What was attempted, as far as it is known. */
+export interface Attempt {
+  readonly address: Ip
+  readonly port?: number
+  readonly sourceAddress?: Ip
+}
+
+/** `ECONNREFUSED` and the like. */
+export const codeOf = (error: Error): string => (error as NodeJS.ErrnoException).code ?? error.message
+
+/** What an error of a socket means to an operator. */
+export function wordsOfSocketError(error: Error, { address, port, sourceAddress }: Attempt): string {
+  const where = port === undefined ? address : `${address} port ${port}`
+  switch (codeOf(error)) {
+    case 'ECONNREFUSED':
+      return `connection refused by ${where}: nothing listens there, or not for us`
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return 'the router reset the TCP connection'
+    case 'ETIMEDOUT':
+      return `no answer from ${where}`
+    case 'EHOSTUNREACH':
+      return `${where} can not be reached: no host answers there`
+    case 'ENETUNREACH':
+      return `${where} can not be reached: no route`
+    case 'EADDRNOTAVAIL':
+      return `source address ${sourceAddress ?? '(any)'} is not on this host`
+    default:
+      return `${error.message} (${where})`
+  }
+}

@@ -1,0 +1,94 @@
+// How the speaker reaches its peers: TCP connections as it needs them, no more. Two implementations hold the same contract
+// (test/bgp/speaker/transport-contract.ts): the kernel's TCP, and a network in memory for tests and simulations.
+
+import type { Ip } from '../../net/ip.ts'
+
+/** What a peer's packets must look like, in both directions. */
+export interface SocketOptions {
+  /** TCP-MD5 (RFC 2385): 1 to 80 bytes. A connection that can not have it does not come to be. */
+  readonly password?: string
+  /** IP TTL or hop limit of what is sent; absent = the system's default. */
+  readonly ttl?: number
+  /** GTSM (RFC 5082): packets that arrive with a lower TTL are dropped by the kernel. */
+  readonly ttlMin?: number
+}
+
+/** Options that a session must not be without: a plain socket in their place would be an open door. */
+export const isSecured = ({ password, ttlMin }: SocketOptions): boolean =>
+  password !== undefined || ttlMin !== undefined
+
+export interface DialOptions extends SocketOptions {
+  readonly address: Ip
+  /** Interface of a link-local `address`. */
+  readonly zone?: string
+  readonly port: number
+  readonly sourceAddress?: Ip
+}
+
+/** A peer that may connect to us. */
+export interface AcceptOptions extends SocketOptions {
+  readonly address: Ip
+}
+
+export interface ConnectionHandlers {
+  /** The chunk belongs to the receiver from now on. */
+  readonly data: (chunk: Uint8Array) => void
+  /** What was written has been taken by the kernel. May be called more often than necessary. */
+  readonly drained: () => void
+  /** Closed by the peer or by the network, in an operator's words. Never called after `close` or `abort`. */
+  readonly closed: (reason: string) => void
+}
+
+export interface Connection {
+  readonly localAddress: Ip
+  readonly remoteAddress: Ip
+  /** Addresses of the interface the connection runs over, for next hop self; the connection's own where it is of that family. */
+  readonly localAddresses: { readonly ipv4?: Ip; readonly ipv6?: Ip }
+  /** Starts to deliver what arrives. Called once. */
+  readonly open: (handlers: ConnectionHandlers) => void
+  /** Queues whole messages. The caller must not change `bytes` afterwards. */
+  readonly write: (bytes: Uint8Array) => void
+  /** Written and not yet taken by the kernel: the caller's measure for back-pressure. */
+  readonly pendingBytes: number
+  /** Taken by the kernel since the beginning: grows exactly when the peer makes room. */
+  readonly acceptedBytes: number
+  /** Delivers what was written, then closes; gives up after a second. `done` is called when nothing is left of it. */
+  readonly close: (done?: () => void) => void
+  /** Closes at once. */
+  readonly abort: () => void
+}
+
+export interface DialHandlers {
+  readonly connected: (connection: Connection) => void
+  /** In an operator's words. */
+  readonly failed: (reason: string) => void
+}
+
+export interface ListenHandlers {
+  /** A connection from one of the peers; nothing was read from it yet. */
+  readonly connection: (connection: Connection) => void
+  /** A connection was closed unread. */
+  readonly refused: (remote: Ip, reason: string) => void
+  readonly listening: () => void
+  /** The port can not be listened on, or not any more. */
+  readonly failed: (reason: string) => void
+}
+
+/** Why a peer's connections can not be accepted as configured. */
+export interface PeerRefusal {
+  readonly address: Ip
+  readonly reason: string
+}
+
+export interface Listener {
+  /** From now on these peers, and nobody else, are let in. Returns those who can not be. */
+  readonly setPeers: (peers: readonly AcceptOptions[]) => readonly PeerRefusal[]
+  readonly close: () => void
+}
+
+export interface Transport {
+  /** Exactly one of the handlers is called, later; none after the returned function was called. */
+  readonly dial: (options: DialOptions, handlers: DialHandlers) => () => void
+  /** `addresses` empty = all of both families. `listening` or `failed` is called, later. */
+  readonly listen: (port: number, addresses: readonly Ip[], handlers: ListenHandlers) => Listener
+}

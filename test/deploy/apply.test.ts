@@ -90,15 +90,15 @@ describeWith({ programs: ['kubectl'] }, 'kubectl apply -k deploy/base', () => {
     ['bellhop-controller', { verb: 'list', ...secrets, namespace: 'bellhop-system' }, true],
     ['bellhop-controller', { verb: 'list', ...secrets, namespace: 'default' }, false],
     ['bellhop-controller', { verb: 'list', ...secrets }, false],
-    ['bellhop-controller', { verb: 'update', ...leases }, true],
+    ['bellhop-controller', { verb: 'patch', ...leases }, true],
     ['bellhop-controller', { verb: 'patch', group: 'bellhop.io', resource: 'vippools' }, false],
     ['bellhop-controller', { verb: 'patch', group: 'bellhop.io', resource: 'vippools', subresource: 'status' }, true],
     ['bellhop-agent', { verb: 'watch', ...vips }, true],
     ['bellhop-agent', { verb: 'patch', ...vips }, false],
     ['bellhop-agent', { verb: 'get', group: '', resource: 'nodes', name: 'n1' }, true],
     ['bellhop-agent', { verb: 'list', group: '', resource: 'nodes' }, false],
-    ['bellhop-agent', { verb: 'list', ...leases }, true],
-    ['bellhop-agent', { verb: 'update', ...leases }, false],
+    ['bellhop-agent', { verb: 'create', ...leases }, true],
+    ['bellhop-agent', { verb: 'create', ...leases, namespace: 'kube-system' }, false],
     ['bellhop-agent', { verb: 'get', ...secrets, namespace: 'bellhop-system' }, false],
   ])('the API server lets %s %o: %s', async (account, attributes, allowed) => {
     expect(await mayI(account, attributes)).toBe(allowed)

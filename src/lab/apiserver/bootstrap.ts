@@ -72,13 +72,14 @@ const discoveryPaths = [
   '/version/',
 ]
 const selfReviews = ['selfsubjectaccessreviews', 'selfsubjectrulesreviews']
+const whoAmI = { verbs: ['create'], apiGroups: ['authentication.k8s.io'], resources: ['selfsubjectreviews'] }
 
 const roles: readonly Manifest[] = [
   ...clusterRole('cluster-admin', everything, ['system:masters']),
   ...clusterRole('system:discovery', [{ verbs: ['get'], nonResourceURLs: discoveryPaths }], ['system:authenticated']),
   ...clusterRole(
     'system:basic-user',
-    [{ verbs: ['create'], apiGroups: ['authorization.k8s.io'], resources: selfReviews }],
+    [{ verbs: ['create'], apiGroups: ['authorization.k8s.io'], resources: selfReviews }, whoAmI],
     ['system:authenticated'],
   ),
 ]

@@ -9,9 +9,11 @@ import type { StaticTokens } from './auth/tokens.ts'
 import { TokenAuthenticator } from './auth/tokens.ts'
 import { bootstrap } from './bootstrap.ts'
 import type { Cluster } from './cluster.ts'
+import { startDeletionControllers } from './cluster-controllers/cluster-controllers.ts'
 import { Faults } from './faults.ts'
 import type { ApiContext } from './http/api-context.ts'
 import { type HttpServer, listen } from './http/http-server.ts'
+import { tokenPath } from './http/token-path.ts'
 import { renderKubeconfig } from './kubeconfig.ts'
 import { Objects } from './objects.ts'
 import { Registry } from './registry/registry.ts'
@@ -42,7 +44,10 @@ export interface ApiServerHandle {
   readonly port: number
   /** Token of a user in system:masters. */
   readonly adminToken: string
-  /** YAML of a kubeconfig; without a token that of the administrator. */
+  /**
+   * YAML of a kubeconfig; without a token that of the administrator. Its server URL carries the token too, because kubectl
+   * sends credentials over TLS only.
+   */
   kubeconfig(token?: string): string
   /** Mints a token for a ServiceAccount. Throws when it does not exist. */
   serviceAccountToken(namespace: string, name: string): string
@@ -68,6 +73,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   const host = options.host ?? '127.0.0.1'
   let context = newContext(options, adminToken, faults, () => address())
   let server: HttpServer | undefined = await listen(context, host, options.port ?? 0)
+  let deletion = startDeletionControllers(context.cluster)
   const { port } = server
   const address = (): string => `${host.includes(':') ? `[${host}]` : host}:${port}`
   const url = `http://${address()}`
@@ -77,7 +83,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     port,
     adminToken,
     faults,
-    kubeconfig: (token = adminToken) => renderKubeconfig(url, token),
+    kubeconfig: (token = adminToken) => renderKubeconfig(url + tokenPath(token), token),
     serviceAccountToken: (namespace, name) => context.tokens.mint(namespace, name),
     get objects() {
       return new Objects(context.cluster)
@@ -91,10 +97,15 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     compact: () => context.cluster.store.compact(),
     restart: async ({ keepData }) => {
       await server?.close()
-      if (!keepData) context = newContext(options, adminToken, faults, address)
+      if (!keepData) {
+        deletion.stop()
+        context = newContext(options, adminToken, faults, address)
+        deletion = startDeletionControllers(context.cluster)
+      }
       server = await listen(context, host, port)
     },
     stop: async () => {
+      deletion.stop()
       await server?.close()
       server = undefined
     },

@@ -13,6 +13,7 @@ import { jsonReply, type Reply } from './reply.ts'
 import { parseRequest, type RequestInfo, type ResourceRequest } from './request-info.ts'
 import { type HttpRequest, handleWatch } from './resource-handler.ts'
 import { routeFixed, routeResource } from './router.ts'
+import { splitTokenPath } from './token-path.ts'
 
 export interface HttpServer {
   readonly host: string
@@ -60,13 +61,14 @@ async function serve(
   response: ServerResponse,
   signal: AbortSignal,
 ): Promise<void> {
-  const info = parseRequest(message.method ?? 'GET', message.url ?? '/', message.headers['user-agent'] ?? '')
+  const { token, url } = splitTokenPath(message.url ?? '/')
+  const info = parseRequest(message.method ?? 'GET', url, message.headers['user-agent'] ?? '')
   try {
     const body = await readBody(message)
     const { delayMs, fault } = context.faults.take(info)
     if (delayMs > 0) await delay(context, delayMs)
     if (fault !== undefined && meet(fault, response)) return
-    answer(context, { info, message, body }, response, signal)
+    answer(context, { info, message, body, token }, response, signal)
   } catch (error) {
     if (response.headersSent || response.destroyed) response.destroy()
     else write(response, refusal(error))
@@ -77,22 +79,19 @@ interface Received {
   readonly info: RequestInfo
   readonly message: IncomingMessage
   readonly body: Buffer
+  /** From the path; the Authorization header counts where it is present. */
+  readonly token: string | undefined
 }
 
-function answer(
-  context: ApiContext,
-  { info, message, body }: Received,
-  response: ServerResponse,
-  signal: AbortSignal,
-): void {
-  const user = authenticate(context, message.headers.authorization)
+function answer(context: ApiContext, received: Received, response: ServerResponse, signal: AbortSignal): void {
+  const { info, message, token } = received
+  const user = authenticate(context, message.headers.authorization, token)
   authorize(context, user, info)
-  const accept = message.headers.accept
   if (info.resource === undefined) {
-    write(response, routeFixed(context, info, accept))
+    write(response, routeFixed(context, info, message.headers.accept))
     return
   }
-  const request = httpRequest(info.resource, { info, message, body })
+  const request = httpRequest(info.resource, received)
   if (info.resource.verb !== 'watch') {
     write(response, routeResource(context, user, request))
     return
@@ -111,9 +110,9 @@ function httpRequest(resource: ResourceRequest, { info, message, body }: Receive
   return { ...base, contentType: 'application/json', body: JSON.stringify(decodeProtobuf(body)) }
 }
 
-function authenticate(context: ApiContext, header: string | undefined): User {
-  if (header === undefined) return anonymous
-  const token = /^Bearer\s+(.+)$/i.exec(header)?.[1]
+function authenticate(context: ApiContext, header: string | undefined, pathToken: string | undefined): User {
+  if (header === undefined && pathToken === undefined) return anonymous
+  const token = header === undefined ? pathToken : /^Bearer\s+(.+)$/i.exec(header)?.[1]
   const user = token === undefined ? undefined : context.tokens.authenticate(token)
   if (user === undefined) throw unauthorized()
   return user

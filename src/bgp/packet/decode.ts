@@ -237,7 +237,7 @@ function buildAttributes(bytes: Uint8Array, update: ExaminedUpdate, codec: Sessi
   if (whole.aggregator !== undefined) built.aggregator = whole.aggregator
   if (update.mpReach !== undefined) built.mpReach = buildMpReach(bytes, update.mpReach)
   if (update.mpUnreach !== undefined) built.mpUnreach = buildMpUnreach(bytes, update.mpUnreach)
-  if (unknown.length > 0) built.unknown = unknown
+  if (unknown.length > 0) built.unknown = unknown.sort((a, b) => a.code - b.code)
   return built
 }
 

@@ -102,7 +102,8 @@ function encodeUpdateBody({ withdrawn, attributes, nlri }: UpdateMessage, codec:
 
 /**
  * The attribute block without MP_REACH_NLRI and MP_UNREACH_NLRI, in ascending order of type codes. Towards an OLD speaker
- * (RFC 6793) AS_PATH and AGGREGATOR carry AS_TRANS for what does not fit, and AS4_PATH and AS4_AGGREGATOR follow.
+ * (RFC 6793) AS_PATH and AGGREGATOR carry AS_TRANS for what does not fit, and AS4_PATH and AS4_AGGREGATOR follow. An empty
+ * list of communities or clusters is no attribute: on the wire it would be malformed.
  */
 export function encodePathAttributes(attributes: PathAttributes, codec: SessionCodec): Uint8Array {
   const known = attributeValues(attributes, codec).map(([name, value]) => ({
@@ -126,13 +127,13 @@ function attributeValues(a: PathAttributes, codec: SessionCodec): readonly (read
   if (a.localPref !== undefined) values.push(['LOCAL_PREF', u32(a.localPref)])
   if (a.atomicAggregate) values.push(['ATOMIC_AGGREGATE', new Uint8Array(0)])
   if (a.aggregator !== undefined) values.push(['AGGREGATOR', encodeAggregator(a.aggregator, octets)])
-  if (a.communities !== undefined) values.push(['COMMUNITIES', encodeU32List(a.communities)])
+  if (a.communities?.length) values.push(['COMMUNITIES', encodeU32List(a.communities)])
   if (a.originatorId !== undefined) values.push(['ORIGINATOR_ID', u32(a.originatorId)])
-  if (a.clusterList !== undefined) values.push(['CLUSTER_LIST', encodeU32List(a.clusterList)])
-  if (a.extendedCommunities !== undefined)
+  if (a.clusterList?.length) values.push(['CLUSTER_LIST', encodeU32List(a.clusterList)])
+  if (a.extendedCommunities?.length)
     values.push(['EXTENDED_COMMUNITIES', encodeExtendedCommunities(a.extendedCommunities)])
   if (!codec.fourOctetAs) values.push(...as4Values(a))
-  if (a.largeCommunities !== undefined) values.push(['LARGE_COMMUNITY', encodeLargeCommunities(a.largeCommunities)])
+  if (a.largeCommunities?.length) values.push(['LARGE_COMMUNITY', encodeLargeCommunities(a.largeCommunities)])
   if (a.onlyToCustomer !== undefined) values.push(['ONLY_TO_CUSTOMER', u32(a.onlyToCustomer)])
   return values
 }

@@ -135,6 +135,7 @@ export interface PathAttributes {
   readonly onlyToCustomer?: number
   readonly mpReach?: MpReach
   readonly mpUnreach?: MpUnreach
+  /** By ascending code; optional ones, for others end the session. */
   readonly unknown?: readonly UnknownAttribute[]
 }
 

@@ -41,7 +41,7 @@ export const issuesMax = 32
 export function examineUpdate(bytes: Uint8Array, codec: SessionCodec): Examination {
   const frame = frameUpdate(bytes)
   if ('issue' in frame) return { ok: false, error: frame.error(), issues: [frame.issue] }
-  const findings = createFindings()
+  const findings = new Findings()
   const withdrawn = examineClassic(bytes, frame.withdrawn, 'withdrawn routes', codec, findings)
   const attributes = examineAttributes(bytes, frame, codec, findings)
   const nlri = examineClassic(bytes, frame.nlri, 'NLRI', codec, findings)
@@ -62,28 +62,25 @@ export function examineUpdate(bytes: Uint8Array, codec: SessionCodec): Examinati
   }
 }
 
-interface Findings {
-  readonly add: (finding: Finding) => void
-  readonly first: (treatment: Treatment) => Finding | undefined
-  readonly issues: readonly UpdateIssue[]
-}
-
 const noIssues: readonly UpdateIssue[] = []
 
-function createFindings(): Findings {
-  let issues: UpdateIssue[] | undefined
-  const firsts = new Map<Treatment, Finding>()
-  return {
-    add: (finding) => {
-      const { treatment } = finding.issue
-      if (!firsts.has(treatment)) firsts.set(treatment, finding)
-      issues ??= []
-      if (issues.length < issuesMax) issues.push(finding.issue)
-    },
-    first: (treatment) => firsts.get(treatment),
-    get issues() {
-      return issues ?? noIssues
-    },
+// Collects while one message is examined. Nearly all messages have no finding, so an empty one costs next to nothing.
+class Findings {
+  #issues: UpdateIssue[] | undefined
+  readonly #firsts: Partial<Record<Treatment, Finding>> = {}
+
+  add(finding: Finding): void {
+    this.#firsts[finding.issue.treatment] ??= finding
+    this.#issues ??= []
+    if (this.#issues.length < issuesMax) this.#issues.push(finding.issue)
+  }
+
+  first(treatment: Treatment): Finding | undefined {
+    return this.#firsts[treatment]
+  }
+
+  get issues(): readonly UpdateIssue[] {
+    return this.#issues ?? noIssues
   }
 }
 
@@ -138,13 +135,13 @@ function examineAttributes(
   const slots: Slot[] = []
   let mpReach: MultiprotocolRoutes | undefined
   let mpUnreach: MultiprotocolRoutes | undefined
-  const seen = new Uint8Array(256)
+  examinations++
   for (const slot of frame.slots) {
-    if (seen[slot.code] === 1) {
+    if (seenIn[slot.code] === examinations) {
       findings.add(repeated(bytes, slot))
       continue
     }
-    seen[slot.code] = 1
+    seenIn[slot.code] = examinations
     if (slot.code === mpReachCode)
       mpReach = examineMultiprotocol(bytes, slot, judgeMpReach(bytes, slot, codec), findings)
     else if (slot.code === mpUnreachCode)
@@ -157,6 +154,10 @@ function examineAttributes(
   }
   return { slots, mpReach, mpUnreach }
 }
+
+// By attribute code, the number of the examination that last met it: a set that costs nothing to empty.
+const seenIn = new Float64Array(256)
+let examinations = 0
 
 function repeated(bytes: Uint8Array, slot: Slot): Finding {
   const multiprotocol = slot.code === mpReachCode || slot.code === mpUnreachCode

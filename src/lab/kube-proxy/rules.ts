@@ -115,7 +115,8 @@ function natChains(ports: readonly ProxiedPort[], podPrefix: string): Chains {
       chains.set(names.external, externalRules(port, podPrefix))
       chains.set(names.local, spread(port, port.localTargets))
     }
-    chains.set(names.cluster, [...masqueradeForeign(port, podPrefix), ...spread(port, port.targets)])
+    if (port.targets.length > 0)
+      chains.set(names.cluster, [...masqueradeForeign(port, podPrefix), ...spread(port, port.targets)])
     for (const target of port.targets.concat(port.localTargets))
       chains.set(targetChain(port, target), toTarget(port, target))
   }

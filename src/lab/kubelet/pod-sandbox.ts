@@ -36,17 +36,20 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
   const cable = `pod${options.serial}`
   await network.connect(
     { at: namespace, interface: 'eth0', addresses: [`${address.ipv4}/32`, `${address.ipv6}/128`] },
-    { at: node.namespace, interface: cable, addresses: [`${podGateway.ipv4}/32`, `${podGateway.ipv6}/64`] },
+    { at: node.namespace, interface: cable, addresses: [`${podGateway.ipv6}/64`] },
   )
+  // The node answers for the gateway without having an IPv4 address on the cable, as with Calico, so that what is masqueraded
+  // towards a pod bears the node's own address.
+  await node.namespace.setSysctls({
+    [`net.ipv4.conf.${cable}.proxy_arp`]: 1,
+    [`net.ipv4.neigh.${cable}.proxy_delay`]: 0,
+  })
   await namespace.ip([
     `route add ${podGateway.ipv4} dev eth0`,
     `route add default via ${podGateway.ipv4} dev eth0`,
     `route add default via ${podGateway.ipv6} dev eth0`,
   ])
-  await node.namespace.ip([
-    `route add ${address.ipv4}/32 dev ${cable}`,
-    `route add ${address.ipv6}/128 dev ${cable}`,
-  ])
+  await node.namespace.ip([`route add ${address.ipv4}/32 dev ${cable}`, `route add ${address.ipv6}/128 dev ${cable}`])
   const start = (): LabProcess =>
     namespace.spawn(
       nodeProgram('src/lab/kubelet/whoami-program.ts', [

@@ -295,13 +295,15 @@ async function addNode(
   }
 }
 
-// What a pod network usually adds to a node's firewall: pods and nodes reach pods, the world does not.
+// What a pod network usually adds to a node's firewall: pods and nodes reach each other, the world
+// does not reach pods.
 const firewallOf = (family: keyof DualStackPrefix, policy: string): string => `*filter
 :FORWARD ${policy} [0:0]
 :LAB-CNI-FORWARD - [0:0]
 -A FORWARD -m comment --comment "pod network" -j LAB-CNI-FORWARD
 -A LAB-CNI-FORWARD -s ${clusterPodPrefixes[family]} -d ${clusterPodPrefixes[family]} -j ACCEPT
 -A LAB-CNI-FORWARD -s ${lanPrefixes[family]} -d ${clusterPodPrefixes[family]} -j ACCEPT
+-A LAB-CNI-FORWARD -s ${clusterPodPrefixes[family]} -d ${lanPrefixes[family]} -j ACCEPT
 COMMIT
 `
 

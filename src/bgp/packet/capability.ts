@@ -32,6 +32,22 @@ const routeRefreshPreStandard = 128
 export const capabilityCode = (capability: Capability): number =>
   capability.type === 'unknown' ? capability.code : codes[capability.type]
 
+const namesByCode: ReadonlyMap<number, string> = new Map(Object.entries(codes).map(([name, code]) => [code, name]))
+
+/** The codes in a list of capabilities such as the data of a NOTIFICATION 2/7; stops where it is malformed. */
+export function capabilityCodes(list: Uint8Array): readonly number[] {
+  const found: number[] = []
+  let at = 0
+  while (at + 2 <= list.length) {
+    found.push(list[at] ?? 0)
+    at += 2 + (list[at + 1] ?? 0)
+  }
+  return found
+}
+
+/** `add-path`, or `capability 99`. */
+export const renderCapabilityCode = (code: number): string => namesByCode.get(code) ?? `capability ${code}`
+
 const addPathModes: readonly AddPathMode[] = ['receive', 'send', 'both']
 
 // ------------------------------------------------------------------------------------------------------- writing

@@ -2,6 +2,7 @@
 // One table, so that an operator reads the same name in a log, a status and a metric.
 
 import { hexOf, readU16, readU32 } from './bytes.ts'
+import { capabilityCodes, renderCapabilityCode } from './capability.ts'
 import { familyOfAfiSafi, type NotificationMessage, type SessionError } from './message.ts'
 import { decodeUtf8, encodeUtf8 } from './utf8.ts'
 
@@ -251,6 +252,8 @@ function describeData(code: number, subcode: number, data: Uint8Array): string {
   }
   if (code === open.code && subcode === open.subcodes['unsupported-version'][0] && data.length === 2)
     return `it speaks version ${readU16(data, 0)}`
+  if (code === open.code && subcode === open.subcodes['unsupported-capability'][0] && data.length >= 2)
+    return capabilityCodes(data).map(renderCapabilityCode).join(', ')
   if (code === header.code && subcode === header.subcodes['bad-length'][0] && data.length === 2)
     return `${readU16(data, 0)} octets`
   return `data ${hexOf(data.subarray(0, shownDataBytes))}${data.length > shownDataBytes ? '...' : ''}`

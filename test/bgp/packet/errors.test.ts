@@ -157,6 +157,10 @@ describe('what an operator reads', () => {
       received(2, 1, '0003'),
       'the router closed the session: OPEN message error, unsupported version number: it speaks version 3',
     ],
+    [
+      received(2, 7, '45 04 00010103 ef 00 47 ff'),
+      'the router closed the session: OPEN message error, unsupported capability: add-path, capability 239, long-lived-graceful-restart',
+    ],
     [received(2, 2), 'the router closed the session: OPEN message error, bad peer AS'],
     [received(2, 0), 'the router closed the session: OPEN message error, unspecific'],
     [received(1, 2, '0013'), 'the router closed the session: message header error, bad message length: 19 octets'],

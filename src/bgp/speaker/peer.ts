@@ -46,6 +46,10 @@ export interface PeerEnvironment {
 
 /** Counters are reported at most this often; everything else at once. */
 const countersMs = 1000
+/** After a reset of ours: a router that was just told Cease refuses connections for a moment. */
+const pauseAfterResetMs = 1000
+/** "Connection refused" does not take the place of a reason the router or we gave so recently: it mostly follows from it. */
+const reasonStandsMs = 60_000
 
 export class Peer {
   readonly #environment: PeerEnvironment
@@ -68,12 +72,14 @@ export class Peer {
   #sinceMs: number
   /** Something that people should see at once. */
   #changed = false
-  #lastError: { readonly reason: string; readonly atMs: number } | undefined
+  #lastError: LastError | undefined
   #establishedCount = 0
   #messagesIn = 0
   #messagesOut = 0
   #updatesOut = 0
   #cancelCounters: (() => void) | undefined
+  /** A start that is due a moment after a reset. */
+  #cancelStart: (() => void) | undefined
 
   constructor(config: PeerConfig, routerId: RouterId, environment: PeerEnvironment) {
     this.#environment = environment
@@ -123,18 +129,15 @@ export class Peer {
       const session = sessionConfigOf(config, routerId, this.#environment.hostname)
       if (changed.length > 0) {
         this.#log('info', { event: 'session-reset', because: changed })
-        this.#command({ type: 'ManualStop', cease: { name: 'configuration-change' } })
-        this.#apply(config, session, { fresh: true })
-        this.#startUnlessShutDown()
+        this.#restart({ name: 'configuration-change' }, config, session)
         return
       }
       if (config.shutdown !== undefined && before.shutdown === undefined) this.#command(stopWith(config.shutdown))
       // Without a connection the change is not noticed by anybody else, and takes effect at once.
-      const idle = !['OpenSent', 'OpenConfirm', 'Established'].includes(this.#state)
-      const redial = idle && (config.passive !== before.passive || config.port !== before.port)
+      const redial = !hasPeer(this.#state) && (config.passive !== before.passive || config.port !== before.port)
       if (redial) this.#command({ type: 'ManualStop' })
       this.#apply(config, session, { fresh: redial })
-      if (config.shutdown === undefined && (redial || before.shutdown !== undefined)) this.#startUnlessShutDown()
+      if (redial || before.shutdown !== undefined) this.#startUnlessShutDown()
       if (config.table !== before.table) this.#changeTable(before.table)
     })
   }
@@ -171,11 +174,7 @@ export class Peer {
 
   /** Ends the session and begins a new one. */
   reset(): void {
-    this.#do(() => {
-      this.#command({ type: 'ManualStop', cease: { name: 'administrative-reset' } })
-      this.#apply(this.#config, this.#session, { fresh: true })
-      this.#startUnlessShutDown()
-    })
+    this.#do(() => this.#restart({ name: 'administrative-reset' }, this.#config, this.#session))
   }
 
   /** Ends the session for good; `done` is called when its last message was delivered, or could not be. */
@@ -185,6 +184,7 @@ export class Peer {
       const silent =
         options.keepRoutes && state.name === 'Established' && state.negotiated.gracefulRestart !== undefined
       this.#whenClosed = done
+      this.#cancelStart?.()
       this.#command(silent ? { type: 'ManualStop' } : { type: 'ManualStop', cease })
       this.#cancelCounters?.()
       this.#cancelCounters = undefined
@@ -195,7 +195,7 @@ export class Peer {
   /** Something outside the session keeps it from coming up. */
   noteError(reason: string): void {
     this.#do(() => {
-      this.#setError(reason)
+      this.#setError(reason, { isTransport: false })
       this.#emitStatus()
     })
   }
@@ -217,7 +217,21 @@ export class Peer {
     this.#step({ type: 'peer', event })
   }
 
+  #restart(cease: Cease, config: PeerConfig, session: SessionConfig): void {
+    const talked = hasPeer(this.#state)
+    this.#command({ type: 'ManualStop', cease })
+    this.#apply(config, session, { fresh: true })
+    this.#cancelStart?.()
+    if (!talked) this.#startUnlessShutDown()
+    else
+      this.#cancelStart = this.#environment.clock.setTimer(pauseAfterResetMs, () =>
+        this.#do(() => this.#startUnlessShutDown()),
+      )
+  }
+
   #startUnlessShutDown(): void {
+    this.#cancelStart?.()
+    this.#cancelStart = undefined
     if (this.#config.shutdown !== undefined) return
     this.#command({
       type: this.#config.passive
@@ -273,7 +287,7 @@ export class Peer {
         break
       case 'attempt-failed':
         // Losing a collision is how two sides that dial at once are meant to meet.
-        if (action.cause.event !== 'OpenCollisionDump') this.#failed(action.cause)
+        if (action.cause.event !== 'OpenCollisionDump') this.#attemptFailed(action.cause)
         break
       case 'receive-update':
         break
@@ -397,23 +411,27 @@ export class Peer {
     announcer?.end()
     if (announcer?.negotiated.gracefulRestart !== undefined)
       this.#remembered.keep(announcer.adjRibOut.sentRoutes(), this.#environment.clock.monotonicMs())
-    this.#failed(cause)
+    if (!cause.intended) this.#setError(cause.reason, { isTransport: false })
     this.#environment.drained()
   }
 
-  #failed(cause: DownCause): void {
+  #attemptFailed(cause: DownCause): void {
     if (cause.intended) return
     const hint =
       cause.event === 'ConnectRetryTimerExpires' && this.#config.password !== undefined
         ? '; a TCP-MD5 password that differs from the router looks like this, too'
         : ''
-    this.#setError(`${cause.reason}${hint}`)
+    const isTransport = cause.event === 'TcpConnectionFails' || cause.event === 'ConnectRetryTimerExpires'
+    this.#setError(`${cause.reason}${hint}`, { isTransport })
   }
 
-  #setError(reason: string): void {
-    const repeated = this.#lastError?.reason === reason
-    this.#lastError = { reason, atMs: this.#environment.clock.wallMs() }
+  #setError(reason: string, { isTransport }: { readonly isTransport: boolean }): void {
+    const atMs = this.#environment.clock.wallMs()
+    const last = this.#lastError
+    const repeated = last?.reason === reason
     this.#log(repeated ? 'debug' : 'warn', { event: 'session-error', reason })
+    if (isTransport && last?.isTransport === false && atMs - last.atMs < reasonStandsMs) return
+    this.#lastError = { reason, atMs, isTransport }
     this.#changed ||= !repeated
   }
 
@@ -477,6 +495,17 @@ export class Peer {
     this.#environment.emit({ type: 'log', level, fields: { ...fields, peer: this.#config.name } })
   }
 }
+
+interface LastError {
+  readonly reason: string
+  readonly atMs: number
+  /** About reaching the router, not about what was said. */
+  readonly isTransport: boolean
+}
+
+/** Whether a router is at the other end, which a reset will be noticed by. */
+const hasPeer = (state: SessionStateName): boolean =>
+  state === 'OpenSent' || state === 'OpenConfirm' || state === 'Established'
 
 const stopWith = (text: string): PeerCommand => ({
   type: 'ManualStop',

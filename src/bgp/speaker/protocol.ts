@@ -127,6 +127,8 @@ export type SpeakerEvent =
 export interface Speaker {
   readonly send: (command: SpeakerCommand) => void
   readonly onEvent: (listener: (event: SpeakerEvent) => void) => void
+  /** The thread died of an error of ours; nothing is announced any more, and only a new process mends it. */
+  readonly onFailure: (listener: (error: Error) => void) => void
   /** Resolves when every session is closed and the thread has ended. */
   readonly stop: (reason: string) => Promise<void>
 }

@@ -13,11 +13,6 @@ export interface WorkerSpeakerOptions {
   readonly log?: Log
   /** Sent to peers in the fqdn capability. */
   readonly hostname?: string
-  /**
-   * The thread died of an error of ours. Without it the error is thrown into the process, which is to be restarted: sessions that
-   * nobody keeps are worse than none.
-   */
-  readonly onFailure?: (error: Error) => void
 }
 
 /** How long a speaker may take to close its sessions before its thread is ended. */
@@ -25,10 +20,11 @@ const stopTimeoutMs = 5000
 
 /** Starts a thread with a speaker in it. Events are delivered from the next turn of the event loop on. */
 export function createWorkerSpeaker(options: WorkerSpeakerOptions = {}): Speaker {
-  const { log, hostname, onFailure } = options
+  const { log, hostname } = options
   const data: SpeakerWorkerData = hostname === undefined ? {} : { hostname }
   const worker = new Worker(workerUrl, { workerData: data, name: 'bgp' })
   const listeners = new Set<(event: SpeakerEvent) => void>()
+  const failureListeners = new Set<(error: Error) => void>()
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
   worker.on('message', (event: SpeakerEvent) => {
     if (event.type === 'log') log?.[event.level](event.fields)
@@ -36,12 +32,14 @@ export function createWorkerSpeaker(options: WorkerSpeakerOptions = {}): Speaker
   })
   worker.on('error', (error: unknown) => {
     const failure = error instanceof Error ? error : new Error(String(error))
-    if (onFailure === undefined) throw failure
-    onFailure(failure)
+    // Sessions that nobody keeps are worse than none: unheard, it ends the process.
+    if (failureListeners.size === 0) throw failure
+    for (const listener of failureListeners) listener(failure)
   })
   return {
     send: (command) => worker.postMessage(command),
     onEvent: (listener) => void listeners.add(listener),
+    onFailure: (listener) => void failureListeners.add(listener),
     stop: async (reason) => {
       worker.postMessage({ type: 'stop', reason } satisfies SpeakerCommand)
       const timer = setTimeout(() => void worker.terminate(), stopTimeoutMs)
@@ -61,6 +59,8 @@ export function createLocalSpeaker(options: Omit<SpeakerCoreOptions, 'onEvent'>)
   return {
     send: (command) => core.handle(command),
     onEvent: (listener) => void listeners.add(listener),
+    // There is no thread to die: an error is thrown where it happens.
+    onFailure: () => {},
     stop: (reason) =>
       new Promise((resolve) => {
         listeners.add((event) => {

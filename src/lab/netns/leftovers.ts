@@ -76,6 +76,8 @@ export function startReaper(owner: Owner): { readonly release: () => Promise<voi
   child.stdin.on('error', () => {})
   return {
     release: () => {
+      // The owner may have nothing else left to wait for.
+      child.ref()
       child.stdin.end()
       return ended
     },

@@ -109,7 +109,7 @@ function renderNeighbor(options: RouterOptions, neighbor: NeighborOptions, sourc
     ...(neighbor.passive === true ? ['  passive true;'] : []),
     '  family { ipv4 unicast; ipv6 unicast; }',
     `  capability { asn4 enable; route-refresh enable; add-path ${neighbor.addPath ? 'receive' : 'disable'}; }`,
-    '  api { processes [ pipes ]; neighbor-changes; receive { parsed; update; notification; } }',
+    '  api { processes [ pipes ]; neighbor-changes; receive { parsed; update; } }',
     '}',
   ].join('\n')
 }
@@ -125,7 +125,8 @@ export function foldExabgpEvents(lines: readonly string[]): ExabgpTable {
   const up = new Set<Ip>()
   const paths = new Map<string, { readonly peer: Ip; readonly prefix: string; readonly path: RouterPath }>()
   for (const line of lines) {
-    const event = asObject(line.startsWith('{') ? JSON.parse(line) : undefined)
+    // It prints the octets of a Cease as they are, which no JSON may contain.
+    const event = asObject(line.startsWith('{') ? JSON.parse(line.replaceAll(/\p{Cc}/gu, ' ')) : undefined)
     const neighbor = asObject(event['neighbor'])
     const address = asText(asObject(neighbor['address'])['peer'])
     if (address === undefined) continue

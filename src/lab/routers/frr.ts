@@ -96,16 +96,18 @@ export function renderFrrConfiguration(options: RouterOptions): string {
   return `${[
     'frr defaults traditional',
     `hostname ${options.name}`,
+    // Policies first and applied at once: else FRR accepts nothing for five seconds and then asks for everything again.
+    'bgp route-map delay-timer 0',
+    'route-map ACCEPT permit 10',
+    'exit',
+    'route-map DENY deny 10',
+    'exit',
     `router bgp ${asn}`,
     ` bgp router-id ${routerId}`,
     ' bgp log-neighbor-changes',
     ' no bgp default ipv4-unicast',
     ...neighbors.flatMap((neighbor) => neighborLines(options, neighbor)),
     ...['ipv4', 'ipv6'].flatMap((family) => familyLines(options, family)),
-    'exit',
-    'route-map ACCEPT permit 10',
-    'exit',
-    'route-map DENY deny 10',
     'exit',
     extraConfiguration,
   ].join('\n')}\n`

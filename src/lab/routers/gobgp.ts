@@ -54,8 +54,11 @@ export function createGobgp(options: RouterOptions): Router {
     },
     kernelNextHops: (prefix) => kernelNextHopsOf(namespace, prefix),
     refresh: async (peer) => void (await gobgp('neighbor', neighborOf(options, peer).neighbor.address, 'softresetin')),
-    shutdown: async (peer, text) =>
-      void (await gobgp('neighbor', neighborOf(options, peer).neighbor.address, 'disable', '--reason', text)),
+    shutdown: async (peer, text) => {
+      // Only `shutdown` sends the text, and only `disable` lasts.
+      await gobgp('neighbor', neighborOf(options, peer).neighbor.address, 'shutdown', '--reason', text)
+      await gobgp('neighbor', neighborOf(options, peer).neighbor.address, 'disable')
+    },
     enable: async (peer) => void (await gobgp('neighbor', neighborOf(options, peer).neighbor.address, 'enable')),
   }
 }

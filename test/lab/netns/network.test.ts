@@ -140,6 +140,12 @@ describeWith({ netns: true }, 'a network of namespaces', () => {
     expect(existsSync(net.directory)).toBe(false)
   })
 
+  test('a program that has nothing left but its network to destroy ends well', async () => {
+    const [node = '', script = ''] = nodeProgram('test/lab/netns/destroy-program.ts')
+    const { status, stderr } = await systemExec(node, [script])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  })
+
   test('when the owner is killed the reaper removes its network and the programs in it', async () => {
     const [node = '', script = ''] = nodeProgram('test/lab/netns/crash-program.ts')
     const child = spawn(node, [script], { cwd: repositoryRoot, stdio: ['ignore', 'pipe', 'inherit'] })

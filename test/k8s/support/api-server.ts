@@ -13,7 +13,7 @@ export interface TestCluster {
   readonly server: ApiServerHandle
   readonly client: KubeClient
   /** Another client, as another process has one. */
-  readonly connect: (token?: string) => Promise<KubeClient>
+  readonly connect: (options?: { readonly userAgent?: string; readonly token?: string }) => Promise<KubeClient>
   readonly stop: () => Promise<void>
 }
 
@@ -33,13 +33,13 @@ export async function startTestCluster(options: ApiServerOptions = {}): Promise<
   const server = await startApiServer(options)
   for (const crd of crds()) server.objects.put(crd)
   const clients: KubeClient[] = []
-  const connect = async (token = server.adminToken): Promise<KubeClient> => {
+  const connect: TestCluster['connect'] = async ({ userAgent = 'bellhop/test', token = server.adminToken } = {}) => {
     const client = must(
       await createKubeClient({
         credentials: { type: 'server', url: server.url, token },
         clock: systemClock,
         log: silentLog,
-        userAgent: 'bellhop/test',
+        userAgent,
       }),
     )
     clients.push(client)

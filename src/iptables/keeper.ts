@@ -26,6 +26,8 @@ export interface KeeperDeps {
   readonly log: Log
   /** Ends the keeping; the rules stay. */
   readonly signal: AbortSignal
+  /** Called when `lastError` came or went. */
+  readonly onTrouble?: () => void
 }
 
 /** What the agent reports. */
@@ -117,7 +119,9 @@ async function round(vips: readonly Ip[], state: State, options: KeeperOptions, 
   const { lastError: previous, ...facts } = state.facts
   if (firstError === undefined) {
     state.facts = { ...facts, lastSyncMs: deps.clock.wallMs() }
-    if (previous !== undefined) deps.log.info({ event: 'forward-rules-recovered', vips: vips.length })
+    if (previous === undefined) return
+    deps.log.info({ event: 'forward-rules-recovered', vips: vips.length })
+    deps.onTrouble?.()
   } else fail(firstError, state, deps)
 }
 
@@ -176,9 +180,11 @@ function countDrift(repairs: KeeperFacts['repairs'], drift: readonly Drift[]): K
   return counts
 }
 
-function fail(error: IptablesError, state: State, { log }: KeeperDeps): void {
-  // The same trouble every second is one line, not thousands.
-  if (state.facts.lastError?.code !== error.code)
-    log.error({ event: 'forward-rules-failed', code: error.code, program: error.program, message: error.message })
+function fail(error: IptablesError, state: State, { log, onTrouble }: KeeperDeps): void {
+  const known = state.facts.lastError?.code === error.code
   state.facts = { ...state.facts, errors: state.facts.errors + 1, lastError: error }
+  // The same trouble every second is one line, not thousands.
+  if (known) return
+  log.error({ event: 'forward-rules-failed', code: error.code, program: error.program, message: error.message })
+  onTrouble?.()
 }

@@ -1,0 +1,167 @@
+// The agent of one node: wiring only. It follows the Vips, keeps the node's FORWARD rules for exactly them, and says that it
+// lives. Without the API server the rules stay as they are; when the agent ends they stay too, so that an update of the agent
+// is not an outage of every Service.
+//
+//   await runAgent({ ...agentDefaults, credentials, node, version }, { clock, random, exec, log, signal })
+//   await runAgentCleanup({ clock, exec, log })         // `bellhop agent --cleanup`: nothing of ours is left on the node
+
+import { type StatusServer, type StatusSources, startStatusServer } from '../http/status-server.ts'
+import type { BackendName } from '../iptables/backend.ts'
+import type { IptablesError } from '../iptables/errors.ts'
+import { type ForwardKeeper, type KeeperFacts, keepForwardRules } from '../iptables/keeper.ts'
+import { type Removed, removeAll } from '../iptables/reconcile.ts'
+import { policyChains } from '../iptables/render.ts'
+import { createKubeClient } from '../k8s/client.ts'
+import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
+import type { CredentialsSource } from '../k8s/credentials.ts'
+import { startHeartbeat } from '../k8s/heartbeat.ts'
+import { compareIp } from '../net/ip.ts'
+import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
+import type { Exec } from '../runtime/exec.ts'
+import type { Log } from '../runtime/log.ts'
+import type { Result } from '../runtime/result.ts'
+import { createAgentMetrics } from './agent-metrics.ts'
+
+export interface AgentConfig {
+  readonly credentials: CredentialsSource
+  /** Bellhop's own namespace: where the agent's Lease is. */
+  readonly namespace: string
+  /** The Node this agent runs on. */
+  readonly node: string
+  /** 0 = no status server. */
+  readonly httpPort: number
+  readonly iptablesBackend: BackendName | 'auto'
+  /** Pause between two looks at the node's rules. */
+  readonly checkIntervalMs: number
+  /** Chains that Bellhop's jump stays behind in FORWARD. */
+  readonly stayBehind: readonly string[]
+  readonly version: string
+}
+
+/** All but who and where. */
+export const agentDefaults = {
+  namespace: 'bellhop-system',
+  httpPort: 7475,
+  iptablesBackend: 'auto',
+  checkIntervalMs: 10_000,
+  stayBehind: policyChains,
+} as const satisfies Partial<AgentConfig>
+
+export interface AgentDeps {
+  readonly clock: Clock
+  readonly random: Random
+  readonly exec: Exec
+  readonly log: Log
+  /** Ends the agent; it is gone within five seconds. */
+  readonly signal: AbortSignal
+}
+
+/** How long the round under way may take at the end, and then the deletion of the Lease: together less than five seconds. */
+const goodbyeMs = 2000
+
+/** Runs the agent until the signal fires. Rejects when there are no credentials or the status port is taken. */
+export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<void> {
+  const { clock, random, exec, log } = deps
+  const { namespace, node } = config
+  // Fires with the caller's signal, and also when a part fails to start, so that no part outlives the others.
+  const ending = new AbortController()
+  const signal = AbortSignal.any([deps.signal, ending.signal])
+  const connected = await createKubeClient({
+    credentials: config.credentials,
+    clock,
+    log,
+    userAgent: `bellhop/${config.version} (agent)`,
+  })
+  if (!connected.ok) throw new Error(`no way to the API server: ${connected.error.message}`)
+  const client = connected.value
+  // Fleets of agents start at once: a list that a cache may answer is good enough for rules.
+  const store = createClusterStore({
+    ...{ client, namespace, clock, random, log, signal },
+    kinds: ['Vip'],
+    consistency: 'cache',
+  })
+  const keeper = keepForwardRules(
+    { backend: config.iptablesBackend, checkIntervalMs: config.checkIntervalMs, stayBehind: config.stayBehind },
+    { exec, clock, log, signal, onTrouble: () => heartbeat.renew() },
+  )
+  store.onChange(() => {
+    if (store.synced()) keeper.setVips(vipsOf(store))
+  })
+  const heartbeat = startHeartbeat({
+    ...{ client, namespace, clock, random, log, signal },
+    name: `bellhop-agent-${node}`,
+    identity: node,
+    labels: { 'bellhop.io/role': 'agent', 'app.kubernetes.io/managed-by': 'bellhop' },
+    annotations: () => annotationsOf(node, keeper.facts()),
+  })
+  const sources: StatusSources = {
+    unhealthy: () => undefined,
+    notReady: () => whyNotReady(store, keeper),
+    metrics: createAgentMetrics(() => ({ ...keeper.facts(), apiConnected: isConnected(store) })),
+  }
+  let server: StatusServer | undefined
+  try {
+    if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, sources, log)
+    log.info({ event: 'agent-started', node, httpPort: server?.port ?? 0, version: config.version })
+    await boundedAfter(signal, goodbyeMs, keeper.ended, clock)
+  } finally {
+    ending.abort()
+    await boundedAfter(signal, goodbyeMs, heartbeat.stopped, clock)
+    await server?.stop()
+    client.close()
+  }
+  log.info({ event: 'agent-ended', node, rulesLeft: true })
+}
+
+// An iptables that hangs, or an API server that does not answer, must not hold up the end: `work` is waited for, but not
+// longer than `ms` after the signal.
+async function boundedAfter(signal: AbortSignal, ms: number, work: Promise<void>, clock: Clock): Promise<void> {
+  let cancel: CancelTimer = () => {}
+  const bound = new Promise<void>((resolve) => {
+    const begin = (): void => {
+      cancel = clock.setTimer(ms, resolve)
+    }
+    if (signal.aborted) begin()
+    else signal.addEventListener('abort', begin, { once: true })
+  })
+  try {
+    await Promise.race([work, bound])
+  } finally {
+    cancel()
+  }
+}
+
+const vipsOf = (store: ClusterStore) => [...store.view().vips.values()].map(({ address }) => address).sort(compareIp)
+
+const isConnected = (store: ClusterStore): boolean => store.facts().kinds.get('Vip')?.phase === 'watching'
+
+/** What the agent still waits for. The API server's absence later on is no reason: the rules stand. */
+function whyNotReady(store: ClusterStore, keeper: ForwardKeeper): string | undefined {
+  const { lastSyncMs, lastError } = keeper.facts()
+  if (lastError !== undefined) return lastError.message
+  if (lastSyncMs !== undefined) return undefined
+  return store.synced() ? 'the rules are being put in place' : 'the VIPs are not known yet'
+}
+
+// What `kubectl describe lease` shows of a node: as text, because annotations are.
+function annotationsOf(node: string, facts: KeeperFacts): Readonly<Record<string, string>> {
+  const repairs = Object.values(facts.repairs).reduce((sum, count) => sum + count, 0)
+  return {
+    'bellhop.io/node': node,
+    'bellhop.io/iptables-backend': facts.backend ?? 'unknown',
+    'bellhop.io/vips': String(facts.vips.IPv4 + facts.vips.IPv6),
+    'bellhop.io/rules': String(facts.rules.IPv4 + facts.rules.IPv6),
+    'bellhop.io/repairs': String(repairs),
+    ...(facts.lastError === undefined ? {} : { 'bellhop.io/problem': facts.lastError.message }),
+  }
+}
+
+/** Removes every rule of ours from this node, whichever back end it is in. Needs no API server. */
+export async function runAgentCleanup(
+  deps: Pick<AgentDeps, 'clock' | 'exec' | 'log'>,
+): Promise<Result<readonly Removed[], IptablesError>> {
+  const outcome = await removeAll(deps)
+  if (outcome.ok) deps.log.info({ event: 'forward-rules-removed', removed: outcome.value })
+  else deps.log.error({ event: 'forward-rules-not-removed', ...outcome.error })
+  return outcome
+}

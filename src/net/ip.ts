@@ -152,18 +152,21 @@ export function unicastHostRefusal(ip: Ip): NotUnicastHost | undefined {
     const address = new Address4(ip)
     if (ip === '255.255.255.255') return refuse('is the broadcast address')
     if (ip.startsWith('0.')) return refuse('is in 0.0.0.0/8 ("this network")')
-    if (address.isLoopback()) return refuse('is a loopback address')
+    if (isLoopback(ip)) return refuse('is a loopback address')
     if (address.isMulticast()) return refuse('is a multicast address')
     if (Number.parseInt(ip, 10) >= 240) return refuse('is in 240.0.0.0/4 (reserved)')
     return undefined
   }
   const address = new Address6(ip)
   if (ip === '::') return refuse('is the unspecified address')
-  if (address.isLoopback()) return refuse('is the loopback address')
+  if (isLoopback(ip)) return refuse('is the loopback address')
   if (address.isMulticast()) return refuse('is a multicast address')
   if (ip.startsWith('::ffff:')) return refuse('is an IPv4-mapped address')
   return undefined
 }
+
+/** Whether an address is the host's own (127.0.0.0/8 or ::1). */
+export const isLoopback = (ip: Ip): boolean => (familyOf(ip) === 'IPv4' ? ip.startsWith('127.') : ip === '::1')
 
 /** Whether an address is link-local (fe80::/10 or 169.254.0.0/16). */
 export function isLinkLocal(ip: Ip): boolean {

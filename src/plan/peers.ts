@@ -4,7 +4,7 @@
 import type { PeerConfig, TableName } from '../bgp/speaker/protocol.ts'
 import type { BgpConf, BgpPeer, ClusterView, Secret } from '../k8s/objects.ts'
 import type { RouterId } from '../net/asn.ts'
-import { familyOf, unicastHostRefusal } from '../net/ip.ts'
+import { familyOf, isLoopback, unicastHostRefusal } from '../net/ip.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
 import type { PeerRefusal, PlanContext } from './types.ts'
 import { decodeUtf8 } from './utf8.ts'
@@ -81,7 +81,7 @@ function configOf(
   const other = sessions.get(sessionKey(peer))
   if (other !== undefined)
     return refuse('AddressConflict', `BgpPeer ${other} is older and has the address ${peer.address} already`)
-  const foreign = unicastHostRefusal(peer.address)
+  const foreign = isLoopback(peer.address) ? undefined : unicastHostRefusal(peer.address)
   if (foreign !== undefined) return refuse('AddressInvalid', `${peer.address} ${foreign.because}`)
   if (peer.sourceAddress !== undefined && familyOf(peer.sourceAddress) !== familyOf(peer.address))
     return refuse(

@@ -1,6 +1,6 @@
 // BgpPeer: one router. What can be judged from the object alone is judged here; whether its Secret exists is the plan's question.
 
-import { familyOf, type Ip, isLinkLocal, parseIp, unicastHostRefusal } from '../../net/ip.ts'
+import { familyOf, type Ip, isLinkLocal, isLoopback, parseIp, unicastHostRefusal } from '../../net/ip.ts'
 import { asObject } from '../json.ts'
 import type { BgpPeer, ObjectMeta } from '../objects.ts'
 import { asnAt, ipAt } from './addresses.ts'
@@ -67,7 +67,8 @@ function peerAddress(spec: Fields): { readonly address: Ip; readonly zone?: stri
     spec.refuse(`"${text}" is no IPv4 or IPv6 address`, 'address')
     return undefined
   }
-  const refusal = unicastHostRefusal(address.value)
+  // A router may well run beside us: a BIRD or FRR on every host is a common fabric.
+  const refusal = isLoopback(address.value) ? undefined : unicastHostRefusal(address.value)
   if (refusal !== undefined) spec.refuse(`${address.value} ${refusal.because}`, 'address')
   const needsZone = isLinkLocal(address.value) && familyOf(address.value) === 'IPv6'
   if (needsZone && zone === undefined)

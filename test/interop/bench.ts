@@ -1,0 +1,130 @@
+// The test bench: a switch, a router of somebody else's and our speaker, and the words the tests describe them in.
+// Router 10.9.0.1 / fd09::1, speaker 10.9.0.10 / fd09::10, nodes 10.9.0.101 and up. The nodes need not exist: a router
+// installs a next hop on a connected network without asking for it.
+
+import path from 'node:path'
+import type { Route, RouteAttributes } from '../../src/bgp/rib/route.ts'
+import type { PeerConfig } from '../../src/bgp/speaker/protocol.ts'
+import type { Namespace } from '../../src/lab/netns/namespace.ts'
+import { createNetwork, type Network } from '../../src/lab/netns/network.ts'
+import { waitFor } from '../../src/lab/netns/wait.ts'
+import { createRouter } from '../../src/lab/routers/create-router.ts'
+import type { NeighborOptions, Router, RouterKind } from '../../src/lab/routers/router.ts'
+import { type Asn, parseAsn, parseRouterId } from '../../src/net/asn.ts'
+import { type Ip, parseIp } from '../../src/net/ip.ts'
+import { type Prefix, parsePrefix } from '../../src/net/prefix.ts'
+import { must } from '../../src/runtime/result.ts'
+import { peerWith, startSpeaker, type TestSpeaker } from './speaker.ts'
+
+export const ip = (text: string): Ip => must(parseIp(text))
+export const prefix = (text: string): Prefix => must(parsePrefix(text))
+export const asn = (value: number): Asn => must(parseAsn(value))
+
+export const routerAsn = 65001
+export const routerAddress = { ipv4: ip('10.9.0.1'), ipv6: ip('fd09::1') }
+export const speakerAddress = { ipv4: ip('10.9.0.10'), ipv6: ip('fd09::10') }
+export const vips = [prefix('203.0.113.10/32'), prefix('2001:db8::10/128')] as const
+
+export interface BenchOptions {
+  readonly kind: RouterKind
+  readonly session: 'ebgp' | 'ibgp'
+  readonly transport?: 'ipv4' | 'ipv6'
+  readonly neighbor?: Partial<NeighborOptions>
+  readonly peer?: Partial<PeerConfig>
+  /** 0 or absent: our speaker does not listen. */
+  readonly listenPort?: number
+  readonly routes?: readonly Route[]
+}
+
+export interface Bench extends AsyncDisposable {
+  readonly network: Network
+  readonly router: Router
+  readonly routerNamespace: Namespace
+  readonly speakerNamespace: Namespace
+  /** The address of our speaker as the router knows it. */
+  readonly speakerAt: Ip
+  readonly speaker: () => TestSpeaker
+  /** Starts a further speaker program, after the former was killed or stopped. */
+  readonly restartSpeaker: (routes: readonly Route[]) => void
+  readonly established: () => Promise<void>
+  /** Waits until router and kernel have exactly the paths of `route` (its next hops, or fewer where given). */
+  readonly holds: (vip: Prefix, nodes: readonly number[]) => Promise<void>
+}
+
+/** Builds the bench and starts both ends. */
+export async function createBench(options: BenchOptions): Promise<Bench> {
+  const { kind, session, transport = 'ipv4' } = options
+  const speakerAsn = asn(session === 'ibgp' ? routerAsn : 65010)
+  const speakerAt = speakerAddress[transport]
+  const network = await createNetwork({ prefix: 'bhiop' })
+  try {
+    const lan = await network.addBridge('lan')
+    const routerNamespace = await network.addNamespace('router', { forwarding: true })
+    const speakerNamespace = await network.addNamespace('speaker')
+    const on = (host: number) => [`10.9.0.${host}/24`, `fd09::${host}/64`] as const
+    await network.connect({ at: routerNamespace, addresses: on(1) }, { at: lan })
+    await network.connect({ at: speakerNamespace, addresses: on(10) }, { at: lan })
+    const router = createRouter(kind, {
+      name: kind,
+      namespace: routerNamespace,
+      directory: network.directory,
+      asn: routerAsn,
+      routerId: routerAddress.ipv4,
+      neighbors: [{ address: speakerAt, asn: speakerAsn, addPath: true, ...options.neighbor }],
+    })
+    await router.start()
+    const peer = peerWith({
+      name: 'tor',
+      address: routerAddress[transport],
+      peerAsn: asn(routerAsn),
+      localAsn: speakerAsn,
+      ...options.peer,
+    })
+    const config = { routerId: must(parseRouterId('10.9.0.10')), listenPort: options.listenPort ?? 0, peers: [peer] }
+    const start = (routes: readonly Route[]): TestSpeaker =>
+      startSpeaker(speakerNamespace, config, routes, path.join(network.directory, 'speaker.log'))
+    let speaker = start(options.routes ?? [])
+    return {
+      network,
+      router,
+      routerNamespace,
+      speakerNamespace,
+      speakerAt,
+      speaker: () => speaker,
+      restartSpeaker: (routes) => {
+        speaker = start(routes)
+      },
+      established: async () => {
+        await speaker.waitForStatus('tor', 'Established', ({ state }) => state === 'Established')
+      },
+      holds: (vip, nodes) => waitForPaths(router, vip, nodes),
+      [Symbol.asyncDispose]: () => network.destroy(),
+    }
+  } catch (error) {
+    await network.destroy()
+    throw error
+  }
+}
+
+async function waitForPaths(router: Router, vip: Prefix, nodes: readonly number[]): Promise<void> {
+  const expected = nodes.map((node) => nextHopOf(vip, node)).sort()
+  let seen = ''
+  await waitFor(
+    async () => {
+      const rib = (await router.routes(vip)).map(({ nextHop }) => nextHop)
+      const kernel = router.programsKernel ? await router.kernelNextHops(vip) : expected
+      seen = `RIB ${rib.join(' ')}; kernel ${kernel.join(' ')}`
+      return rib.join() === expected.join() && kernel.join() === expected.join()
+    },
+    { what: `${router.name}: ${vip} over ${expected.join(' ') || 'nothing'}`, timeoutMs: 20_000, evidence: () => seen },
+  )
+}
+
+const nextHopOf = (vip: Prefix, node: number): Ip => ip(vip.includes(':') ? `fd09::${node}` : `10.9.0.${node}`)
+
+/** A route over nodes 101, 102, ...; the path id is the number of the node. */
+export const routeOver = (vip: Prefix, nodes: readonly number[], attributes: Partial<RouteAttributes> = {}): Route => ({
+  prefix: vip,
+  attributes: { origin: 'IGP', prepend: 0, communities: [], largeCommunities: [], ...attributes },
+  paths: nodes.map((node) => ({ pathId: node, nextHop: nextHopOf(vip, node) })),
+})

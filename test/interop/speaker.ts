@@ -1,0 +1,95 @@
+// The speaker under test as the tests hold it: commands in, the latest state of every session out.
+
+import type { Route } from '../../src/bgp/rib/route.ts'
+import type {
+  PeerConfig,
+  SessionStatus,
+  SpeakerCommand,
+  SpeakerConfig,
+  SpeakerEvent,
+} from '../../src/bgp/speaker/protocol.ts'
+import type { Namespace } from '../../src/lab/netns/namespace.ts'
+import { nodeProgram } from '../../src/lab/netns/node-program.ts'
+import type { Prefix } from '../../src/net/prefix.ts'
+
+export const table = 'all'
+
+export interface TestSpeaker {
+  readonly send: (command: SpeakerCommand) => void
+  /** Adds or replaces routes of the table that all peers share. */
+  readonly announce: (...routes: readonly Route[]) => void
+  readonly withdraw: (...prefixes: readonly Prefix[]) => void
+  readonly status: (peer: string) => SessionStatus | undefined
+  /** Waits until the status of a peer satisfies `condition`, and returns it. */
+  readonly waitForStatus: (
+    peer: string,
+    what: string,
+    condition: (status: SessionStatus) => boolean,
+    timeoutMs?: number,
+  ) => Promise<SessionStatus>
+  /** Ends the sessions with a reason, then the program. */
+  readonly stop: (reason: string) => Promise<void>
+  /** As a power cut would. */
+  readonly kill: () => Promise<void>
+}
+
+/** Starts the program, configures it and lets it announce. */
+export function startSpeaker(
+  namespace: Namespace,
+  config: Omit<SpeakerConfig, 'listenAddresses'>,
+  routes: readonly Route[],
+  logPath: string,
+): TestSpeaker {
+  const child = namespace.spawn(nodeProgram('test/interop/speaker-process.ts'), { logPath })
+  const sessions = new Map<string, SessionStatus>()
+  let revision = 0
+  child.onLine((line) => {
+    const event = JSON.parse(line) as SpeakerEvent
+    if (event.type === 'session') sessions.set(event.status.peer, event.status)
+  })
+  const send = (command: SpeakerCommand): void => child.writeLine(JSON.stringify(command))
+  const change = (upserts: readonly Route[], withdrawals: readonly Prefix[]): void =>
+    send({ type: 'routes', table, replace: false, upserts, withdrawals, revision: ++revision })
+  send({ type: 'configure', config: { ...config, listenAddresses: [] } })
+  change(routes, [])
+  send({ type: 'ready' })
+  return {
+    send,
+    announce: (...upserts) => change(upserts, []),
+    withdraw: (...withdrawals) => change([], withdrawals),
+    status: (peer) => sessions.get(peer),
+    waitForStatus: (peer, what, condition, timeoutMs = 20_000) =>
+      child.waitUntil(
+        () => {
+          const status = sessions.get(peer)
+          return status !== undefined && condition(status) ? status : undefined
+        },
+        { what: `${peer}: ${what}`, timeoutMs },
+      ),
+    stop: async (reason) => {
+      send({ type: 'stop', reason })
+      const force = setTimeout(() => child.kill('SIGKILL'), 5000)
+      await child.end
+      clearTimeout(force)
+    },
+    kill: async () => void (await child.stop({ signal: 'SIGKILL' })),
+  }
+}
+
+/** A peer with everything at its defaults, quick to retry. */
+export const peerWith = (
+  peer: Pick<PeerConfig, 'name' | 'address' | 'peerAsn' | 'localAsn'> & Partial<PeerConfig>,
+): PeerConfig => ({
+  port: 179,
+  holdTimeSeconds: 9,
+  keepaliveSeconds: 3,
+  connectRetrySeconds: 1,
+  ttl: 1,
+  families: ['ipv4-unicast', 'ipv6-unicast'],
+  addPath: 'auto',
+  nextHop: 'node',
+  passive: false,
+  maxPrefixesIn: 100,
+  table,
+  ...peer,
+})

@@ -43,7 +43,11 @@ export type Chains = ReadonlyMap<string, readonly string[]>
 /** What somebody else did to our rules. */
 export type Drift = 'jump-missing' | 'jump-duplicated' | 'jump-misplaced' | 'chain-missing' | 'chain-altered'
 
-/** With this many prefixes or fewer a chain is a list; longer ones are split by the next four bits of the address. */
+/**
+ * With this many prefixes or fewer a chain is a list; longer ones are split by the next four bits of the address. With 10 000
+ * scattered VIPs, the last of them asked 400 times on connections of their own: 4.1 s as one list, 0.16 s like this, 0.14 s with
+ * one VIP (back end nft; 2.2 s, 0.15 s and 0.15 s on legacy).
+ */
 const listLengthMax = 16
 // The kernel refuses more than 16 nested chains (NFT_JUMP_STACK_SIZE), and others may call us from theirs.
 const depthMax = 10

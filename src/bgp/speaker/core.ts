@@ -92,9 +92,8 @@ export class SpeakerCore {
     for (const [name, peer] of this.#peers)
       if (!wanted.has(name)) {
         this.#peers.delete(name)
-        peer.stop({ name: 'peer-deconfigured' }, () => this.#emit({ type: 'session-gone', peer: name }), {
-          keepRoutes: false,
-        })
+        peer.stop({ name: 'peer-deconfigured' }, () => {}, { keepRoutes: false })
+        this.#emit({ type: 'session-gone', peer: name })
       }
     // Before any peer is told, so that a peer that dials at once, and one that is dialled, meet the right keys.
     this.#listen(before)

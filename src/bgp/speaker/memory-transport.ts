@@ -18,12 +18,15 @@ export interface MemoryNetwork {
   readonly host: (...addresses: readonly [Ip, ...Ip[]]) => Transport
   /** From now on nothing passes between the two, and neither is told. */
   readonly partition: (a: Ip, b: Ip) => void
+  /** What was sent meanwhile arrives now, as TCP retransmits it; a reset that was lost stays lost. */
   readonly heal: (a: Ip, b: Ip) => void
   /** The host takes no data from any connection until `resume`: a receive window of zero. */
   readonly stall: (address: Ip) => void
   readonly resume: (address: Ip) => void
   /** Closes every connection of the host as its crash would: the others see a reset. */
   readonly reset: (address: Ip) => void
+  /** Ends of connections that nobody has closed: two a connection. */
+  readonly openEnds: () => number
   /** Another program holds the port at this address: listening there fails. */
   readonly occupy: (address: Ip, port: number) => void
   readonly vacate: (address: Ip, port: number) => void
@@ -50,8 +53,9 @@ export function createMemoryNetwork(options: { readonly clock: Clock; readonly l
   const partitions = new Set<string>()
   const stalled = new Set<Ip>()
   const ends = new Set<MemoryConnection>()
+  const closing = new Set<MemoryConnection>()
   const reachable = (a: Ip, b: Ip): boolean => !partitions.has(`${a} ${b}`)
-  const link: Link = { clock, latencyMs, reachable, stalled, ends }
+  const link: Link = { clock, latencyMs, reachable, stalled, ends, closing }
 
   const dial = (from: Host, dialed: DialOptions, handlers: DialHandlers): (() => void) => {
     let timer = (): void => {}
@@ -121,6 +125,7 @@ export function createMemoryNetwork(options: { readonly clock: Clock; readonly l
     heal: (a, b) => {
       partitions.delete(`${a} ${b}`)
       partitions.delete(`${b} ${a}`)
+      for (const end of [...ends, ...closing]) end.retransmit()
     },
     stall: (address) => void stalled.add(address),
     resume: (address) => {
@@ -130,6 +135,7 @@ export function createMemoryNetwork(options: { readonly clock: Clock; readonly l
     reset: (address) => {
       for (const end of [...ends]) if (end.connection.localAddress === address) end.connection.abort()
     },
+    openEnds: () => ends.size,
     occupy: (address, port) => void hostAt(address).occupied.add(port),
     vacate: (address, port) => void hostAt(address).occupied.delete(port),
   }
@@ -143,12 +149,16 @@ interface Link {
   readonly reachable: (a: Ip, b: Ip) => boolean
   readonly stalled: ReadonlySet<Ip>
   readonly ends: Set<MemoryConnection>
+  /** Closed, but the kernel still has something to deliver. */
+  readonly closing: Set<MemoryConnection>
 }
 
 interface MemoryConnection {
   readonly connection: Connection
   /** Sends what the other end takes. */
   readonly flush: () => void
+  /** Sends what a partition kept back. */
+  readonly retransmit: () => void
   readonly receive: (chunk: Uint8Array) => void
   readonly hangUp: (reason: string) => void
   other: MemoryConnection | undefined
@@ -158,6 +168,8 @@ function join(a: MemoryConnection, b: MemoryConnection): void {
   a.other = b
   b.other = a
 }
+
+const wordsOfReset = 'the router reset the TCP connection'
 
 function createConnection(link: Link, local: Ip, remote: Ip): MemoryConnection {
   const { clock, latencyMs } = link
@@ -170,6 +182,14 @@ function createConnection(link: Link, local: Ip, remote: Ip): MemoryConnection {
   let early: Uint8Array[] = []
   let hungUp: string | undefined
 
+  // Taken by the kernel, kept back by a partition.
+  let blocked: (() => void)[] = []
+
+  const deliver = (what: () => void): void => {
+    if (link.reachable(local, remote)) clock.setTimer(latencyMs, what)
+    else blocked.push(what)
+  }
+
   const pendingBytes = (): number => pending.reduce((sum, { length }) => sum + length, 0)
 
   const flush = (): void => {
@@ -178,27 +198,40 @@ function createConnection(link: Link, local: Ip, remote: Ip): MemoryConnection {
     pending = []
     for (const chunk of sent) {
       acceptedBytes += chunk.length
-      if (link.reachable(local, remote)) clock.setTimer(latencyMs, () => end.other?.receive(chunk))
+      deliver(() => end.other?.receive(chunk))
     }
     if (sent.length > 0) clock.setTimer(0, () => !closed && handlers?.drained())
     if (ending !== undefined) finish(ending.done)
   }
 
-  const shut = (reason: string): void => {
-    closed = true
-    link.ends.delete(end)
-    if (link.reachable(local, remote)) clock.setTimer(latencyMs, () => end.other?.hangUp(reason))
+  // The kernel delivers what it has taken, and the end of it.
+  const finish = (done: (() => void) | undefined): void => {
+    if (!closed) {
+      closed = true
+      link.ends.delete(end)
+      deliver(() => end.other?.hangUp('the router closed the TCP connection'))
+      if (blocked.length > 0) link.closing.add(end)
+    }
+    if (done !== undefined) clock.setTimer(0, done)
   }
 
-  const finish = (done: (() => void) | undefined): void => {
-    if (!closed) shut('the router closed the TCP connection')
-    if (done !== undefined) clock.setTimer(0, done)
+  const reset = (): void => {
+    if (link.reachable(local, remote)) clock.setTimer(latencyMs, () => end.other?.hangUp(wordsOfReset))
   }
 
   const end: MemoryConnection = {
     other: undefined,
     flush,
+    retransmit: () => {
+      if (!link.reachable(local, remote)) return
+      const kept = blocked
+      blocked = []
+      for (const what of kept) clock.setTimer(latencyMs, what)
+      link.closing.delete(end)
+    },
     receive: (chunk) => {
+      // Data for a connection that is not there any more is answered with a reset.
+      if (closed) reset()
       if (closed || ending !== undefined) return
       if (handlers === undefined) early.push(chunk)
       else handlers.data(chunk)
@@ -248,7 +281,11 @@ function createConnection(link: Link, local: Ip, remote: Ip): MemoryConnection {
         clock.setTimer(1000, () => !closed && finish(done))
       },
       abort: () => {
-        if (!closed) shut('the router reset the TCP connection')
+        if (closed) return
+        closed = true
+        blocked = []
+        link.ends.delete(end)
+        reset()
       },
     },
   }

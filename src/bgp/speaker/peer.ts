@@ -70,6 +70,8 @@ export class Peer {
 
   #state: SessionStateName = 'Idle'
   #sinceMs: number
+  /** It was stopped for good: whatever is still closing is of no interest. */
+  #ended = false
   /** Something that people should see at once. */
   #changed = false
   #lastError: LastError | undefined
@@ -133,8 +135,8 @@ export class Peer {
         return
       }
       if (config.shutdown !== undefined && before.shutdown === undefined) this.#command(stopWith(config.shutdown))
-      // Without a connection the change is not noticed by anybody else, and takes effect at once.
-      const redial = !hasPeer(this.#state) && (config.passive !== before.passive || config.port !== before.port)
+      // Nobody at the other end would notice a new beginning, and whoever changed something wants to see what it does.
+      const redial = !hasPeer(this.#state) && !equal(before, config)
       if (redial) this.#command({ type: 'ManualStop' })
       this.#apply(config, session, { fresh: redial })
       if (redial || before.shutdown !== undefined) this.#startUnlessShutDown()
@@ -186,6 +188,7 @@ export class Peer {
       this.#whenClosed = done
       this.#cancelStart?.()
       this.#command(silent ? { type: 'ManualStop' } : { type: 'ManualStop', cease })
+      this.#ended = true
       this.#cancelCounters?.()
       this.#cancelCounters = undefined
       this.#checkClosed()
@@ -448,7 +451,8 @@ export class Peer {
   #noticeState(because: SessionEvent['type'] | 'incoming connection'): void {
     const { state } = leadingSession(this.#machine)
     if (state.name !== this.#state) {
-      this.#log('info', { event: 'session-state', from: this.#state, to: state.name, because })
+      const matters = this.#state === 'Established' || state.name === 'Established'
+      this.#log(matters ? 'info' : 'debug', { event: 'session-state', from: this.#state, to: state.name, because })
       this.#state = state.name
       this.#sinceMs = this.#environment.clock.wallMs()
       this.#changed = true
@@ -465,6 +469,7 @@ export class Peer {
 
   #emitStatus(): void {
     this.#changed = false
+    if (this.#ended) return
     this.#environment.emit({ type: 'session', status: this.status() })
   }
 

@@ -474,6 +474,27 @@ describe('a change of configuration', () => {
     expect(bench.ours.events).toContainEqual({ type: 'session-gone', peer: 'router' })
   })
 
+  test('that takes the peer away and brings it back is a new session, and the last word is about that one', () => {
+    const bench = createPair()
+    bench.pass(1)
+    bench.ours.configure([])
+    bench.ours.configure([peerOf(ours, router)])
+    bench.pass(30)
+    expect(bench.ours.status('router')).toMatchObject({ state: 'Established', establishedCount: 1 })
+    const gone = bench.ours.events.findLastIndex(({ type }) => type === 'session-gone')
+    expect(gone).toBeLessThan(bench.ours.events.findLastIndex(({ type }) => type === 'session'))
+  })
+
+  test('while the peer waits in Idle is tried at once', () => {
+    const bench = createPair({ router: { maxPrefixesIn: 10 } })
+    bench.ours.routes(manyRoutes(11, '10.0.0.101'))
+    bench.pass(5)
+    expect(bench.router.status('ours').state).toBe('Idle')
+    bench.router.configure([peerOf(router, ours, { maxPrefixesIn: 20 })])
+    bench.pass(20)
+    expect(bench.router.status('ours')).toMatchObject({ state: 'Established', receivedPrefixes: 11 })
+  })
+
   test('to `shutdown` sends the text (RFC 9003) and stays down until it is taken back', () => {
     const bench = createPair()
     bench.pass(1)

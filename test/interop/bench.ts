@@ -1,5 +1,5 @@
 // The test bench: a switch, a router of somebody else's and our speaker, and the words the tests describe them in.
-// Router 10.9.0.1 / fd09::1, speaker 10.9.0.10 / fd09::10, nodes 10.9.0.101 and up. The nodes need not exist: a router
+// Router 10.9.0.1 / fd09::1, speaker 10.9.0.10 / fd09::10 (a second one: 10.9.0.11 / fd09::11), nodes 10.9.0.101 and up. The nodes need not exist: a router
 // installs a next hop on a connected network without asking for it.
 
 import path from 'node:path'
@@ -23,6 +23,7 @@ export const asn = (value: number): Asn => must(parseAsn(value))
 export const routerAsn = 65001
 export const routerAddress = { ipv4: ip('10.9.0.1'), ipv6: ip('fd09::1') }
 export const speakerAddress = { ipv4: ip('10.9.0.10'), ipv6: ip('fd09::10') }
+export const replicaAddress = ip('10.9.0.11')
 export const vips = [prefix('203.0.113.10/32'), prefix('2001:db8::10/128')] as const
 
 export interface BenchOptions {
@@ -34,6 +35,8 @@ export interface BenchOptions {
   /** 0 or absent: our speaker does not listen. */
   readonly listenPort?: number
   readonly routes?: readonly Route[]
+  /** A second speaker with a session and a table of its own, as further replicas have. */
+  readonly replica?: boolean
 }
 
 export interface Bench extends AsyncDisposable {
@@ -44,6 +47,8 @@ export interface Bench extends AsyncDisposable {
   /** The address of our speaker as the router knows it. */
   readonly speakerAt: Ip
   readonly speaker: () => TestSpeaker
+  /** The second speaker. Throws when there is none. */
+  readonly replica: () => TestSpeaker
   /** Starts a further speaker program, after the former was killed or stopped. */
   readonly restartSpeaker: (routes: readonly Route[]) => void
   readonly established: () => Promise<void>
@@ -70,7 +75,10 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
       directory: network.directory,
       asn: routerAsn,
       routerId: routerAddress.ipv4,
-      neighbors: [{ address: speakerAt, asn: speakerAsn, addPath: true, ...options.neighbor }],
+      neighbors: [
+        { address: speakerAt, asn: speakerAsn, addPath: true, ...options.neighbor },
+        ...(options.replica === true ? [{ address: replicaAddress, asn: speakerAsn, addPath: true }] : []),
+      ],
     })
     await router.start()
     const peer = peerWith({
@@ -80,10 +88,21 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
       localAsn: speakerAsn,
       ...options.peer,
     })
-    const config = { routerId: must(parseRouterId('10.9.0.10')), listenPort: options.listenPort ?? 0, peers: [peer] }
+    const configFor = (id: string) => ({
+      routerId: must(parseRouterId(id)),
+      listenPort: options.listenPort ?? 0,
+      peers: [peer],
+    })
+    const log = (name: string): string => path.join(network.directory, `${name}.log`)
     const start = (routes: readonly Route[]): TestSpeaker =>
-      startSpeaker(speakerNamespace, config, routes, path.join(network.directory, 'speaker.log'))
+      startSpeaker(speakerNamespace, configFor('10.9.0.10'), routes, log('speaker'))
     let speaker = start(options.routes ?? [])
+    let replica: TestSpeaker | undefined
+    if (options.replica === true) {
+      const namespace = await network.addNamespace('replica')
+      await network.connect({ at: namespace, addresses: on(11) }, { at: lan })
+      replica = startSpeaker(namespace, configFor('10.9.0.11'), options.routes ?? [], log('replica'))
+    }
     return {
       network,
       router,
@@ -91,6 +110,10 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
       speakerNamespace,
       speakerAt,
       speaker: () => speaker,
+      replica: () => {
+        if (replica === undefined) throw new Error('this bench has one speaker')
+        return replica
+      },
       restartSpeaker: (routes) => {
         speaker = start(routes)
       },

@@ -66,7 +66,8 @@ export function createFrr(options: RouterOptions): Router {
     logPath,
     start: async () => {
       writeFileSync(file('vtysh.conf'), '')
-      const started = [await startDaemon('zebra', `hostname ${name}\n`, [])]
+      // Without the option zebra changes an IPv6 route by deleting it first: packets find no route for a moment.
+      const started = [await startDaemon('zebra', `hostname ${name}\n`, ['--v6-rr-semantics'])]
       if (options.neighbors.some(({ bfd }) => bfd === true))
         started.push(await startDaemon('bfdd', `hostname ${name}\n`, ['--bfdctl', file('bfdd.sock')]))
       started.push(await startDaemon('bgpd', renderFrrConfiguration(options), []))

@@ -117,7 +117,8 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       sentCount: 0,
       lastWallMs: clock.wallMs(),
       lastMs: nowMs,
-      sentMs: Number.NEGATIVE_INFINITY,
+      // It is on its way: repetitions wait for their minute.
+      sentMs: nowMs,
       queued: false,
     }
     remembered.set(key, fresh)
@@ -180,7 +181,8 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       signal,
     })
     event.sentMs = clock.monotonicMs()
-    if (answer.ok) {
+    // Ours by its name: an earlier attempt arrived although its answer did not.
+    if (answer.ok || (first && answer.error.status === 409)) {
       sent++
       event.sentCount = count
       return

@@ -15,6 +15,8 @@ export interface PodFacts {
   readonly port: number
   /** What the annotation `lab.bellhop.io/ready` asks the pod's server to say; true without it. */
   readonly wantedReady: boolean
+  /** What the object's condition Ready says: the cluster takes it away from pods of a silent node. */
+  readonly saidReady: boolean
 }
 
 /** The annotation that makes a pod unready, as `kubectl annotate pod web-1 lab.bellhop.io/ready=false` does. */
@@ -38,6 +40,9 @@ export function podFacts(pod: RawObject): PodFacts {
     image: asText(container?.['image']) ?? '',
     port: typeof port === 'number' ? port : defaultPort,
     wantedReady: asText(asObject(metadata?.['annotations'])?.[readyAnnotation]) !== 'false',
+    saidReady: (asList(asObject(pod['status'])?.['conditions']) ?? []).some(
+      (condition) => asObject(condition)?.['type'] === 'Ready' && asObject(condition)?.['status'] === 'True',
+    ),
   }
 }
 

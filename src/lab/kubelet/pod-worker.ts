@@ -159,7 +159,7 @@ async function report(
     readyChangedAt,
   })
   const signature = JSON.stringify(status)
-  if (signature === state.reported) return
+  if (signature === state.reported && facts.saidReady === ready) return
   const [namespace, name] = facts.key.split('/')
   const path = `/api/v1/namespaces/${namespace}/pods/${name}/status`
   const answer = await client.request({ method: 'PATCH', path, patchType: 'merge', body: { status } })

@@ -26,7 +26,8 @@ export const listRules: Readonly<Record<string, ListRule>> = {
   'V1ServiceAccount.secrets': byName,
   'V1NodeSpec.podCIDRs': { listType: 'set', patchSet: true },
   'V1NodeStatus.conditions': byType,
-  'V1NodeStatus.addresses': byType,
+  // Strategic merge by type, although a node may have two of one type: the API's own old mistake. Apply takes it as one value.
+  'V1NodeStatus.addresses': { listType: 'atomic', patchKey: 'type' },
   'V1NamespaceStatus.conditions': byType,
   'V1EndpointSlice.endpoints': { listType: 'atomic' },
   'V1Endpoint.addresses': { listType: 'set' },
@@ -78,7 +79,6 @@ export const atomicTypes: ReadonlySet<string> = new Set([
   'V1LocalObjectReference',
   'V1ObjectReference',
   'V1TypedLocalObjectReference',
-  'V1SecretReference',
   'V1SecretKeySelector',
   'V1ConfigMapKeySelector',
   'V1ObjectFieldSelector',
@@ -89,12 +89,7 @@ export const atomicTypes: ReadonlySet<string> = new Set([
   'V1OwnerReference',
   'V1RoleRef',
   'RbacV1Subject',
-  'V1ScopedResourceSelectorRequirement',
 ])
 
 /** Maps (`Type.field`) with one owner as a whole. */
-export const atomicMaps: ReadonlySet<string> = new Set([
-  'V1ServiceSpec.selector',
-  'V1PodSpec.nodeSelector',
-  'V1ReplicationControllerSpec.selector',
-])
+export const atomicMaps: ReadonlySet<string> = new Set(['V1ServiceSpec.selector', 'V1PodSpec.nodeSelector'])

@@ -1,0 +1,66 @@
+// The command line: one verb a file, loaded only when it is asked for, so that the agent does not pay for the controller.
+
+import { Command } from 'commander'
+import { optionOf, settings } from './settings.ts'
+import type { AgentFlags } from './verbs/agent.ts'
+import type { ControllerFlags } from './verbs/controller.ts'
+import { version } from './version.ts'
+
+/** Builds the command tree; a verb's code is loaded when it runs. */
+function createProgram(): Command {
+  const program = new Command('bellhop')
+    .description('LoadBalancer Services for bare-metal Kubernetes, announced by BGP')
+    .version(version, '-V, --version')
+    .showHelpAfterError('(see --help)')
+
+  program
+    .command('controller')
+    .description('follow the cluster, allocate VIPs (as leader) and announce them by BGP')
+    .addOption(optionOf(settings.kubeconfig))
+    .addOption(optionOf(settings.namespace))
+    .addOption(optionOf(settings.name))
+    .addOption(optionOf(settings.node))
+    .addOption(optionOf(settings.serviceClass))
+    .addOption(optionOf(settings.defaultClass))
+    .addOption(optionOf(settings.controllerHttpPort))
+    .addOption(optionOf(settings.logLevel))
+    .addOption(optionOf(settings.logFormat))
+    .action(async (flags: ControllerFlags) => (await import('./verbs/controller.ts')).controllerVerb(flags))
+
+  program
+    .command('agent')
+    .description('open this node’s FORWARD path for the VIPs')
+    .addOption(optionOf(settings.kubeconfig))
+    .addOption(optionOf(settings.namespace))
+    .addOption(optionOf(settings.node))
+    .addOption(optionOf(settings.iptablesBackend))
+    .addOption(optionOf(settings.checkSeconds))
+    .addOption(optionOf(settings.agentHttpPort))
+    .addOption(optionOf(settings.logLevel))
+    .addOption(optionOf(settings.logFormat))
+    .option('--cleanup', 'remove everything the agent ever wrote to this node, and end')
+    .action(async (flags: AgentFlags) => (await import('./verbs/agent.ts')).agentVerb(flags))
+
+  program
+    .command('crds')
+    .description('print the CustomResourceDefinitions, for kubectl apply -f -')
+    .action(async () => void process.stdout.write(`${(await import('./verbs/crds.ts')).renderCrds()}\n`))
+
+  program
+    .command('demo')
+    .description('build a cluster, two routers and a client in network namespaces, and show the whole story')
+    .action(async () => (await import('./verbs/demo.ts')).demoVerb())
+
+  program
+    .command('lab')
+    .description('build the same world and keep it until Ctrl-C')
+    .action(async () => (await import('./verbs/lab.ts')).labVerb())
+
+  program
+    .command('version')
+    .description('print the version')
+    .action(() => void process.stdout.write(`${version}\n`))
+  return program
+}
+
+await createProgram().parseAsync()

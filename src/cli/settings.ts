@@ -1,0 +1,125 @@
+// Every setting of every verb, once: flag, environment variable, default, meaning. --help, the environment and the documentation
+// are read off these rows. A flag wins over the environment, the environment over the default.
+
+import { InvalidArgumentError, Option } from 'commander'
+
+interface Setting<T> {
+  readonly flags: string
+  readonly env: string
+  readonly describe: string
+  readonly fallback?: T
+  readonly parse: (text: string) => T
+}
+
+const text = (value: string): string => value
+
+function wholeNumber(least: number, most: number): (value: string) => number {
+  return (value) => {
+    const number = Number(value)
+    if (!/^\d+$/.test(value) || number < least || number > most)
+      throw new InvalidArgumentError(`a whole number from ${least} to ${most} is needed, not "${value}".`)
+    return number
+  }
+}
+
+function oneOf<const T extends string>(...choices: readonly T[]): (value: string) => T {
+  return (value) => {
+    const choice = choices.find((c) => c === value)
+    if (choice === undefined) throw new InvalidArgumentError(`one of ${choices.join(', ')} is needed, not "${value}".`)
+    return choice
+  }
+}
+
+const yesNo = (value: string): boolean => oneOf('true', 'false')(value) === 'true'
+
+const setting = <T>(row: Setting<T>): Setting<T> => row
+
+export const settings = {
+  kubeconfig: setting({
+    flags: '--kubeconfig <path>',
+    env: 'KUBECONFIG',
+    describe: 'kubeconfig file; without it the pod’s service account, else ~/.kube/config',
+    parse: text,
+  }),
+  namespace: setting({
+    flags: '--namespace <name>',
+    env: 'POD_NAMESPACE',
+    describe: 'Bellhop’s own namespace: Leases, Events and the Secrets of BgpPeers',
+    fallback: 'bellhop-system',
+    parse: text,
+  }),
+  name: setting({
+    flags: '--name <name>',
+    env: 'POD_NAME',
+    describe: 'name of this replica, unique among replicas; default the host name',
+    parse: text,
+  }),
+  node: setting({
+    flags: '--node <name>',
+    env: 'NODE_NAME',
+    describe: 'name of the Node this process runs on; default the host name',
+    parse: text,
+  }),
+  serviceClass: setting({
+    flags: '--class <name>',
+    env: 'BELLHOP_CLASS',
+    describe: 'spec.loadBalancerClass of the Services to handle',
+    fallback: 'bellhop.io/bgp',
+    parse: text,
+  }),
+  defaultClass: setting({
+    flags: '--default-class <true|false>',
+    env: 'BELLHOP_DEFAULT_CLASS',
+    describe: 'handle Services without a loadBalancerClass too',
+    fallback: true,
+    parse: yesNo,
+  }),
+  controllerHttpPort: setting({
+    flags: '--http-port <port>',
+    env: 'BELLHOP_HTTP_PORT',
+    describe: 'port of /healthz, /readyz and /metrics; 0 = none',
+    fallback: 7474,
+    parse: wholeNumber(0, 65535),
+  }),
+  agentHttpPort: setting({
+    flags: '--http-port <port>',
+    env: 'BELLHOP_HTTP_PORT',
+    describe: 'port of /healthz, /readyz and /metrics; 0 = none',
+    fallback: 7475,
+    parse: wholeNumber(0, 65535),
+  }),
+  iptablesBackend: setting({
+    flags: '--iptables-backend <auto|nft|legacy>',
+    env: 'BELLHOP_IPTABLES_BACKEND',
+    describe: 'which iptables to write with; auto = the one kube-proxy uses',
+    fallback: 'auto' as const,
+    parse: oneOf('auto', 'nft', 'legacy'),
+  }),
+  checkSeconds: setting({
+    flags: '--check-seconds <seconds>',
+    env: 'BELLHOP_CHECK_SECONDS',
+    describe: 'how often the node’s rules are compared with what they should be',
+    fallback: 10,
+    parse: wholeNumber(1, 3600),
+  }),
+  logLevel: setting({
+    flags: '--log-level <level>',
+    env: 'BELLHOP_LOG_LEVEL',
+    describe: 'debug, info, warn or error',
+    fallback: 'info' as const,
+    parse: oneOf('debug', 'info', 'warn', 'error'),
+  }),
+  logFormat: setting({
+    flags: '--log-format <auto|json|pretty>',
+    env: 'BELLHOP_LOG_FORMAT',
+    describe: 'JSON lines, or text for people; auto = text on a terminal',
+    fallback: 'auto' as const,
+    parse: oneOf('auto', 'json', 'pretty'),
+  }),
+} as const
+
+/** The row as a commander option. */
+export function optionOf<T>(row: Setting<T>): Option {
+  const option = new Option(row.flags, row.describe).env(row.env).argParser(row.parse)
+  return row.fallback === undefined ? option : option.default(row.fallback)
+}

@@ -1,0 +1,44 @@
+// `bellhop agent`: flags to configuration, and the clean-up of a node.
+
+import { hostname } from 'node:os'
+import { agentDefaults, runAgent, runAgentCleanup } from '../../agent/agent.ts'
+import { systemExec } from '../../runtime/exec.ts'
+import type { LogLevel } from '../../runtime/log.ts'
+import { systemClock } from '../../runtime/system-clock.ts'
+import { credentialsFrom } from '../credentials.ts'
+import { runProcess } from '../process.ts'
+import { version } from '../version.ts'
+
+export interface AgentFlags {
+  readonly kubeconfig?: string
+  readonly namespace: string
+  readonly node?: string
+  readonly iptablesBackend: 'auto' | 'nft' | 'legacy'
+  readonly checkSeconds: number
+  readonly httpPort: number
+  readonly logLevel: LogLevel
+  readonly logFormat: 'auto' | 'json' | 'pretty'
+  readonly cleanup?: true
+}
+
+export const agentVerb = (flags: AgentFlags): Promise<void> =>
+  runProcess('agent', flags, async ({ log, signal }) => {
+    if (flags.cleanup) {
+      const outcome = await runAgentCleanup({ clock: systemClock, exec: systemExec, log })
+      if (!outcome.ok) throw new Error(outcome.error.message)
+      return
+    }
+    await runAgent(
+      {
+        ...agentDefaults,
+        credentials: credentialsFrom(flags.kubeconfig),
+        namespace: flags.namespace,
+        node: flags.node ?? hostname(),
+        httpPort: flags.httpPort,
+        iptablesBackend: flags.iptablesBackend,
+        checkIntervalMs: flags.checkSeconds * 1000,
+        version,
+      },
+      { clock: systemClock, random: Math.random, exec: systemExec, log, signal },
+    )
+  })

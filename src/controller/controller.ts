@@ -1,0 +1,206 @@
+// One controller replica: wiring only. Every replica follows the cluster, plans and speaks BGP; the leader also allocates and writes
+// statuses. Data flows one way (store -> plan -> speaker), and comes back through the API server.
+
+import type { Speaker, SpeakerEvent } from '../bgp/speaker/protocol.ts'
+import { createWorkerSpeaker } from '../bgp/speaker/speaker.ts'
+import { startStatusServer } from '../http/status-server.ts'
+import { createKubeClient } from '../k8s/client.ts'
+import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
+import type { CredentialsSource } from '../k8s/credentials.ts'
+import { startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
+import { startLeaderElection } from '../k8s/leader.ts'
+import type { ClusterChanges, Kind } from '../k8s/objects.ts'
+import { createControllerMetrics } from '../metrics/controller-metrics.ts'
+import { parseRouterId, type RouterId } from '../net/asn.ts'
+import { familyOf } from '../net/ip.ts'
+import { createPlanner } from '../plan/plan.ts'
+import type { PlanContext } from '../plan/types.ts'
+import type { Clock, Random } from '../runtime/clock.ts'
+import type { Log } from '../runtime/log.ts'
+import type { ServiceClassRule } from '../vip/types.ts'
+import { createAnnouncer } from './announcer.ts'
+import { createLeadership } from './leadership.ts'
+import { createReporter } from './reporter.ts'
+
+export interface ControllerConfig {
+  readonly credentials: CredentialsSource
+  /** Bellhop's own namespace. */
+  readonly namespace: string
+  /** Unique among replicas. */
+  readonly name: string
+  /** The Node this replica runs on: its address is the default router id. */
+  readonly node: string
+  readonly serviceClass: ServiceClassRule
+  /** 0 = no status server. */
+  readonly httpPort: number
+  readonly version: string
+}
+
+export interface ControllerDeps {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  /** Ends the replica. */
+  readonly signal: AbortSignal
+}
+
+/** On the Leases of replicas and agents: what the holder is. */
+const roleLabel = 'bellhop.io/role'
+
+/** What a controller follows: everything. */
+const kinds: readonly Kind[] = [
+  'Service',
+  'EndpointSlice',
+  'Node',
+  'Namespace',
+  'Secret',
+  'BgpConf',
+  'BgpPeer',
+  'VipPool',
+  'Vip',
+  'BgpPolicy',
+]
+
+/** Runs one replica until the signal fires; rejects when its BGP worker dies, which only a new process mends. */
+export async function runController(config: ControllerConfig, deps: ControllerDeps): Promise<void> {
+  const { clock, random, log, signal } = deps
+  const { namespace } = config
+  const connected = await createKubeClient({
+    credentials: config.credentials,
+    clock,
+    log,
+    userAgent: `bellhop/${config.version} (controller)`,
+  })
+  if (!connected.ok) throw new Error(`no way to the API server: ${connected.error.message}`)
+  const client = connected.value
+  const store = createClusterStore({ client, kinds, namespace, clock, random, log, signal })
+  const speaker = createWorkerSpeaker({ log, hostname: config.node })
+  const announcer = createAnnouncer(createPlanner(), speaker)
+  const replica = { name: config.name, node: config.node, sinceMs: clock.wallMs() }
+
+  const replicas = watchHeartbeats({
+    client,
+    clock,
+    random,
+    log,
+    signal,
+    namespace,
+    labelSelector: `${roleLabel}=controller`,
+  })
+  const heartbeat = startHeartbeat({
+    ...{ client, clock, random, log, signal, namespace },
+    name: `bellhop-replica-${config.name}`,
+    identity: config.name,
+    labels: { [roleLabel]: 'controller', 'app.kubernetes.io/managed-by': 'bellhop' },
+    annotations: () => ({ 'bellhop.io/node': config.node }),
+  })
+  const { serviceClass } = config
+  const reporter = createReporter({
+    ...{ client, store, announcer, replica, replicas, serviceClass, clock, random, log, signal },
+  })
+  const leadership = createLeadership({
+    ...{ client, store, clock, log, serviceClass, name: config.name },
+    isWithdrawn: announcer.isWithdrawn,
+    onAllocated: reporter.pull,
+  })
+  const election = startLeaderElection({
+    ...{ client, clock, random, log, signal, namespace },
+    name: 'bellhop-controller',
+    identity: `${config.name}_${Math.floor(random() * 0xffff_ffff).toString(16)}`,
+    onElected: (fence) => {
+      leadership.begin(fence)
+      reporter.lead(fence, leadership.allocation)
+    },
+  })
+
+  const metrics = createControllerMetrics(() => ({
+    sessions: announcer.sessions,
+    plan: announcer.plan(),
+    pools: leadership.allocation()?.pools,
+    leader: election.facts().leading,
+    synced: store.synced(),
+  }))
+
+  const plan = (): void => {
+    if (!store.synced()) return
+    const startMs = clock.monotonicMs()
+    const changes: ClusterChanges = store.takeChanges()
+    const context = planContext(config, store)
+    // The first plan is a whole one: what changed before it is of no interest.
+    announcer.step(store.view(), announcer.plan() === undefined ? undefined : changes, context)
+    metrics.planned((clock.monotonicMs() - startMs) / 1000)
+    leadership.changed(changes)
+    reporter.pull()
+  }
+  store.onChange(plan)
+
+  const died = followSpeaker(speaker, (event) => {
+    if (!announcer.observe(event)) return
+    if (event.type === 'flushed') leadership.pull()
+    reporter.pull()
+  })
+  const server =
+    config.httpPort === 0
+      ? undefined
+      : await startStatusServer(
+          config.httpPort,
+          {
+            unhealthy: () => undefined,
+            notReady: () => (announcer.plan() === undefined ? waitingFor(store) : undefined),
+            metrics: async () => ({
+              contentType: metrics.registry.contentType,
+              text: await metrics.registry.metrics(),
+            }),
+          },
+          log,
+        )
+  log.info({ event: 'controller-started', version: config.version, name: config.name, server: client.server })
+
+  try {
+    await Promise.race([aborted(signal), died])
+  } finally {
+    log.info({ event: 'controller-stopping' })
+    await Promise.all([leadership.stop(), reporter.stop(), server?.stop(), speaker.stop('controller stops')])
+    await Promise.all([election.stopped, heartbeat.stopped])
+    client.close()
+  }
+}
+
+/** Hands events on; rejects when the worker died without being asked. */
+function followSpeaker(speaker: Speaker, onEvent: (event: SpeakerEvent) => void): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    speaker.onEvent(onEvent)
+    speaker.onFailure((error) => reject(error))
+  })
+}
+
+function planContext(config: ControllerConfig, store: ClusterStore): PlanContext {
+  const defaultRouterId = ownRouterId(config.node, store)
+  return {
+    serviceClass: config.serviceClass,
+    nodeLiveness: noLiveness,
+    ...(defaultRouterId === undefined ? {} : { defaultRouterId }),
+  }
+}
+
+const noLiveness: PlanContext['nodeLiveness'] = new Map()
+
+function ownRouterId(node: string, store: ClusterStore): RouterId | undefined {
+  const address = store
+    .view()
+    .nodes.get(node)
+    ?.internalIPs.find((ip) => familyOf(ip) === 'IPv4')
+  const parsed = address === undefined ? undefined : parseRouterId(address)
+  return parsed?.ok ? parsed.value : undefined
+}
+
+function waitingFor(store: ClusterStore): string {
+  const missing = [...store.facts().kinds].filter(([, facts]) => !facts.synced).map(([kind]) => kind)
+  return `waiting for the first list of ${missing.join(', ')}`
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })

@@ -1,0 +1,152 @@
+// What only the leader does with addresses: a pass of allocation whenever something it depends on has changed, for as long as its
+// fence holds. A pass that could not be completed is repeated after a pause, and one is due by itself when a hold runs out.
+
+import type { KubeClient } from '../k8s/client.ts'
+import type { ClusterStore } from '../k8s/cluster-store.ts'
+import { createEventRecorder, type EventSubject } from '../k8s/events.ts'
+import type { Fence } from '../k8s/fence.ts'
+import type { ClusterChanges, Kind, NamespacedName } from '../k8s/objects.ts'
+import { createWriter } from '../k8s/writer.ts'
+import type { CancelTimer, Clock } from '../runtime/clock.ts'
+import type { Log } from '../runtime/log.ts'
+import { allocate } from '../vip/allocate.ts'
+import type { Allocation, ServiceClassRule } from '../vip/types.ts'
+import { runAllocationPass } from './allocator.ts'
+import { createTrigger, type Trigger } from './trigger.ts'
+
+export interface LeadershipOptions {
+  readonly client: KubeClient
+  readonly store: ClusterStore
+  readonly clock: Clock
+  readonly log: Log
+  /** This replica's name, for Events. */
+  readonly name: string
+  readonly serviceClass: ServiceClassRule
+  readonly isWithdrawn: (vip: string) => boolean
+  /** After each pass. */
+  readonly onAllocated: () => void
+}
+
+export interface Leadership {
+  readonly begin: (fence: Fence) => void
+  /** The cluster changed: a pass follows if allocation depends on it. */
+  readonly changed: (changes: ClusterChanges) => void
+  /** Something else that allocation waits for has happened. */
+  readonly pull: () => void
+  /** The last pass's decision; undefined on replicas that do not lead. */
+  readonly allocation: () => Allocation | undefined
+  readonly stop: () => Promise<void>
+}
+
+/** Kinds that allocation reads. EndpointSlices and Nodes, which change all day long, are not among them. */
+const read: readonly Kind[] = ['Service', 'Vip', 'VipPool', 'Namespace']
+
+const retryMs = 1000
+/** A pass at least this often, whatever changed: a safety net that should never catch anything. */
+const resyncMs = 30_000
+
+export function createLeadership(options: LeadershipOptions): Leadership {
+  const { store, clock, log } = options
+  let term: Term | undefined
+  let ending: Promise<void> = Promise.resolve()
+
+  return {
+    begin: (fence) => {
+      const begun = startTerm(options, fence)
+      term = begun
+      fence.signal.addEventListener(
+        'abort',
+        () => {
+          if (term === begun) term = undefined
+          ending = begun.stop()
+        },
+        { once: true },
+      )
+    },
+    changed: (changes) => {
+      if (read.some((kind) => changes.has(kind))) term?.pull()
+    },
+    pull: () => term?.pull(),
+    allocation: () => term?.allocation(),
+    stop: async () => {
+      await term?.stop()
+      await ending
+    },
+  }
+
+  function startTerm(of: LeadershipOptions, fence: Fence): Term {
+    const events = createEventRecorder({
+      ...{ client: of.client, clock, log, fence },
+      component: 'bellhop-controller',
+      instance: of.name,
+      signal: fence.signal,
+    })
+    const writer = createWriter({
+      client: of.client,
+      clock,
+      services: () => store.view().services,
+      absorb: store.absorb,
+      absorbDeletion: store.absorbDeletion,
+      recordEvent: ({ service, uid, severity, reason, message }) =>
+        events.record({ subject: serviceSubject(service, uid), severity, reason, message }),
+      fence,
+    })
+    let allocation: Allocation | undefined
+    let cancelWake: CancelTimer | undefined
+    const pass = async (): Promise<void> => {
+      if (!store.synced() || !fence.holds()) return
+      const result = await runAllocationPass({
+        allocate: () =>
+          allocate({
+            view: store.view(),
+            serviceClass: of.serviceClass,
+            withdrawn: of.isWithdrawn,
+            nowMs: clock.wallMs(),
+          }),
+        execute: writer.executeStep,
+        log,
+        signal: fence.signal,
+      })
+      allocation = result.allocation
+      of.onAllocated()
+      cancelWake?.()
+      cancelWake = clock.setTimer(wakeInMs(result, clock), () => trigger.pull())
+    }
+    const trigger: Trigger = createTrigger(pass, {
+      clock,
+      onError: (error) => {
+        log.error({ event: 'allocation-failed', message: String(error) })
+        clock.setTimer(retryMs, () => trigger.pull())
+      },
+    })
+    trigger.pull()
+    return {
+      pull: trigger.pull,
+      allocation: () => allocation,
+      stop: async () => {
+        cancelWake?.()
+        await trigger.stop()
+      },
+    }
+  }
+}
+
+interface Term {
+  readonly pull: () => void
+  readonly allocation: () => Allocation | undefined
+  readonly stop: () => Promise<void>
+}
+
+function serviceSubject(service: NamespacedName, uid: string): EventSubject {
+  const [namespace = '', name = ''] = service.split('/')
+  return { apiVersion: 'v1', kind: 'Service', namespace, name, uid }
+}
+
+function wakeInMs(
+  { allocation, complete }: { readonly allocation: Allocation; readonly complete: boolean },
+  clock: Clock,
+): number {
+  if (!complete) return retryMs
+  const untilHoldEndsMs = (allocation.wakeAtMs ?? Number.POSITIVE_INFINITY) - clock.wallMs()
+  return Math.max(0, Math.min(resyncMs, untilHoldEndsMs))
+}

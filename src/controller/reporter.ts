@@ -1,0 +1,167 @@
+// Says in the cluster what is: computes the statuses that should stand on our objects and hands them to the status writer. Every
+// replica reports its own sessions under its own field manager; the leader reports the rest, and clears up after replicas that
+// are no more.
+
+import type { KubeClient } from '../k8s/client.ts'
+import type { ClusterStore } from '../k8s/cluster-store.ts'
+import type { Fence } from '../k8s/fence.ts'
+import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
+import type { Kind } from '../k8s/objects.ts'
+import { createStatusWriter, type ObservedStatus, type StatusWriter, statusKey } from '../k8s/status-writer.ts'
+import { createWriter } from '../k8s/writer.ts'
+import { createReporting, type DesiredStatus, type Report } from '../plan/report.ts'
+import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
+import type { Log } from '../runtime/log.ts'
+import type { Allocation, ServiceClassRule } from '../vip/types.ts'
+import type { Announcer } from './announcer.ts'
+import { createServiceConditions, type ServiceConditions } from './service-conditions.ts'
+import { createTrigger } from './trigger.ts'
+
+export interface ReporterOptions {
+  readonly client: KubeClient
+  readonly store: ClusterStore
+  readonly announcer: Announcer
+  readonly replica: { readonly name: string; readonly node: string; readonly sinceMs: number }
+  /** The Leases of all replicas. */
+  readonly replicas: HeartbeatWatch
+  readonly serviceClass: ServiceClassRule
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly signal: AbortSignal
+}
+
+export interface Reporter {
+  /** Something that a status says may have changed. */
+  readonly pull: () => void
+  /** This replica leads for as long as the fence holds: it reports on behalf of all. */
+  readonly lead: (fence: Fence, allocation: () => Allocation | undefined) => void
+  readonly stop: () => Promise<void>
+}
+
+/** Statuses are for people: they follow the routes by a tenth of a second, and cost nothing when much happens at once. */
+const intervalMs = 100
+
+/** A session that comes up changes its status several times within a second: people should see the last of it soon. */
+const settle = { minMs: 250, maxMs: 30_000 }
+
+interface Leading {
+  readonly fence: Fence
+  readonly allocation: () => Allocation | undefined
+  readonly statuses: StatusWriter
+  readonly services: ServiceConditions
+}
+
+export function createReporter(options: ReporterOptions): Reporter {
+  const { announcer, clock, log, replica, store } = options
+  const reporting = createReporting()
+  const ownStatuses = statusWriter(options, {})
+  let leading: Leading | undefined
+  let cancelLater: CancelTimer | undefined
+
+  const run = async (): Promise<void> => {
+    const plan = announcer.plan()
+    if (plan === undefined) return
+    const leader = leading?.fence.holds() ? leading : undefined
+    const allocation = leader?.allocation()
+    const listenError = announcer.listenError()
+    const report = reporting({
+      view: store.view(),
+      plan,
+      serviceClass: options.serviceClass,
+      sessions: announcer.sessions,
+      replica,
+      replicas: aliveReplicas(options),
+      ...(allocation === undefined ? {} : { allocation }),
+      ...(listenError === undefined ? {} : { listenError }),
+    })
+    ownStatuses.submit(byKey(report, 'replica', `bellhop-${replica.name}`))
+    if (leader === undefined || allocation === undefined) return
+    leader.statuses.submit(byKey(report, 'leader', 'bellhop-leader'))
+    const nextMs = await leader.services.write(report.services)
+    cancelLater?.()
+    cancelLater = nextMs === undefined ? undefined : clock.setTimer(nextMs, () => trigger.pull())
+  }
+  const trigger = createTrigger(run, {
+    clock,
+    intervalMs,
+    onError: (error) => log.error({ event: 'report-failed', message: String(error) }),
+  })
+  options.replicas.onChange(() => trigger.pull())
+
+  return {
+    pull: trigger.pull,
+    lead: (fence, allocation) => {
+      const services = createServiceConditions({
+        write: writerOf(options, fence).setServiceStatus,
+        view: store.view,
+        clock,
+        log,
+      })
+      leading = { fence, allocation, statuses: statusWriter(options, { fence }), services }
+      trigger.pull()
+    },
+    stop: async () => {
+      cancelLater?.()
+      await trigger.stop()
+    },
+  }
+}
+
+function aliveReplicas({ replica, replicas }: ReporterOptions): ReadonlySet<string> {
+  const alive = [...replicas.signs().values()].filter((sign) => sign.alive).map(({ identity }) => identity)
+  return new Set([replica.name, ...alive])
+}
+
+function byKey(
+  report: Report,
+  role: DesiredStatus['fieldManagerRole'],
+  fieldManager: string,
+): Parameters<StatusWriter['submit']>[0] {
+  const desired = report.statuses
+    .filter(({ fieldManagerRole }) => fieldManagerRole === role)
+    .map(({ kind, name, status }) => ({ kind, name, status, fieldManager }))
+  return new Map(desired.map((each) => [statusKey(each), each]))
+}
+
+const writerOf = ({ client, clock, store }: ReporterOptions, fence?: Fence): ReturnType<typeof createWriter> =>
+  createWriter({
+    client,
+    clock,
+    services: () => store.view().services,
+    absorb: store.absorb,
+    absorbDeletion: store.absorbDeletion,
+    recordEvent: () => {},
+    ...(fence === undefined ? {} : { fence }),
+  })
+
+function statusWriter(options: ReporterOptions, { fence }: { readonly fence?: Fence }): StatusWriter {
+  const { clock, random, log, signal, store } = options
+  return createStatusWriter({
+    write: writerOf(options, fence).applyStatus,
+    observed: (kind, name) => observedStatus(store, kind, name),
+    clock,
+    random,
+    log,
+    signal: fence === undefined ? signal : AbortSignal.any([signal, fence.signal]),
+    settle,
+  })
+}
+
+function observedStatus(store: ClusterStore, kind: Kind, name: string): ObservedStatus {
+  const view = store.view()
+  const maps: Partial<Record<Kind, ReadonlyMap<string, unknown>>> = {
+    BgpConf: view.bgpConfs,
+    BgpPeer: view.bgpPeers,
+    VipPool: view.vipPools,
+    Vip: view.vips,
+    BgpPolicy: view.bgpPolicies,
+  }
+  const object = maps[kind]?.get(name) as
+    | { readonly meta: { readonly resourceVersion: string }; readonly status?: Readonly<Record<string, unknown>> }
+    | undefined
+  if (object === undefined) return 'unknown'
+  return object.status === undefined
+    ? 'unknown'
+    : { resourceVersion: object.meta.resourceVersion, status: object.status }
+}

@@ -1,0 +1,244 @@
+// The story that `make demo` tells: from `kubectl apply` to a client whose requests arrive, through everything that may go wrong on
+// the way, to a cluster in which nothing is left. Each chapter changes one thing and checks what users, routers and clients see.
+
+import { type Lab, repositoryFile } from '../lab.ts'
+import { clientAddress } from '../topology/addresses.ts'
+import { nothingFails, type Stage, setStage, vip4, vip6 } from './stage.ts'
+import type { Story } from './story.ts'
+
+/** Tells the whole story in an empty lab. */
+export async function tellStory(lab: Lab, story: Story): Promise<void> {
+  const stage = setStage(lab, story)
+  for (const [title, chapter] of chapters) {
+    story.chapter(title)
+    await chapter(stage)
+  }
+}
+
+type Chapter = (stage: Stage) => Promise<void>
+
+const manifest = (name: string): string => repositoryFile(`src/lab/demo/manifests/${name}.yaml`)
+
+const ingressOf = 'get service whoami -o jsonpath={.status.loadBalancer.ingress[*].ip}'
+const leaderOf = 'get lease bellhop-controller -n bellhop-system -o jsonpath={.spec.holderIdentity}'
+
+const aCluster: Chapter = async ({ story, showRun, kubectlSays }) => {
+  story.say('Three nodes on a LAN with two leaf routers; a client beyond an edge router that spreads over both leaves.')
+  await story.check(
+    'three nodes are Ready',
+    kubectlSays('get nodes -o jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}', 'True True True'),
+  )
+  await showRun('get nodes -o wide')
+}
+
+const bellhopIsInstalled: Chapter = async ({ lab, story, nodes, showRun, startController }) => {
+  story.say('Two controller replicas, on node1 and node2. The agents come later, so that you see what they are for.')
+  await showRun(`apply -f ${repositoryFile('deploy/base/namespace.yaml')}`)
+  await showRun(`apply -k ${repositoryFile('crds')}`)
+  await showRun('wait --for=condition=Established --timeout=20s crd -l app.kubernetes.io/name=bellhop')
+  story.command('bellhop controller   # on node1 and on node2')
+  await Promise.all([startController(nodes[0]), startController(nodes[1])])
+  await story.check('one of the two controllers leads', async () => {
+    const { stdout } = await lab.kubectl(leaderOf.split(' '))
+    return stdout === '' ? 'nobody holds the lease' : undefined
+  })
+}
+
+const bgp: Chapter = async ({ story, showRun, sessionsAreUp, kubectlSays }) => {
+  await showRun(`apply -f ${manifest('bgp')}`)
+  await story.check('both leaves have a session with each controller', sessionsAreUp)
+  await story.check(
+    'the BgpPeers say so',
+    kubectlSays('get bgppeers -o jsonpath={.items[*].status.sessionsSummary}', '2/2 2/2'),
+  )
+  await showRun('get bgppeers')
+}
+
+const aService: Chapter = async (stage) => {
+  const { story, nodes, showRun, kubectlSays } = stage
+  await showRun(`apply -f ${manifest('whoami')}`)
+  await story.check(`EXTERNAL-IP appears: ${vip4} and ${vip6}`, kubectlSays(ingressOf, `${vip4} ${vip6}`))
+  await story.check('three pods on three nodes are ready', async () =>
+    (await stage.readyNodes()).length === 3 ? undefined : 'not all pods are ready',
+  )
+  await story.check(
+    'both leaves: exactly the nodes with ready pods, in BGP and as one ECMP route in the kernel',
+    stage.leavesHold(nodes),
+  )
+  await showRun('get service whoami')
+  await showRun('get vips')
+  await stage.showKernelRoutes()
+}
+
+const theForwardPath: Chapter = async ({ lab, story, nodes, startAgents, requestsArrive }) => {
+  story.say('The nodes drop what they are not told to forward. After DNAT a packet for a VIP is such a packet.')
+  await story.check('without agents no request arrives', async () => {
+    const answers = await lab.topology.client.request(vip4, { count: 3, timeoutMs: 500 })
+    return answers.failed === 3 ? undefined : `${3 - answers.failed} of 3 requests got through`
+  })
+  story.command('bellhop agent   # on every node')
+  await startAgents()
+  await story.check('with them they do', requestsArrive(20, 3))
+  story.command('iptables -S BELLHOP-FORWARD   # on node1')
+  story.show(await nodes[0].namespace.run(['iptables', '-S', 'BELLHOP-FORWARD']))
+}
+
+const aClient: Chapter = async ({ lab, story, requestsArrive }) => {
+  story.command(`for i in $(seq 200); do curl http://${vip4}/; done`)
+  await story.check(
+    '200 requests: none fails, every pod answers, and every pod sees the client’s own address',
+    requestsArrive(200, 3),
+  )
+  await story.check('the same over IPv6', async () => {
+    const answers = await lab.topology.client.request(vip6, { count: 30 })
+    if (answers.failed > 0) return `${answers.failed} of 30 failed: ${[...answers.errors.keys()].join('; ')}`
+    const sources = [...answers.bySource.keys()].join()
+    return sources === clientAddress.ipv6 ? undefined : `pods saw the client as ${sources}`
+  })
+}
+
+const aPodIsUnready: Chapter = async (stage) => {
+  const { lab, story, nodes, run, leavesHold } = stage
+  const [node1, node2, node3] = nodes
+  const pods = 'get pods -l app=whoami --field-selector spec.nodeName=node2 -o name'
+  const pod = (await lab.mustKubectl(pods.split(' '))).trim()
+  const load = await lab.topology.client.startLoad(vip4)
+  await run(`annotate ${pod} lab.bellhop.io/ready=false`)
+  await story.check('the cluster notices', async () =>
+    (await stage.readyNodes()).includes(node2) ? 'the pod on node2 is still ready' : undefined,
+  )
+  await story.check('within a second node2 is no next hop any more', leavesHold([node1, node3]), {
+    withinMs: 1000,
+    everyMs: 20,
+  })
+  load.reset()
+  await stage.showKernelRoutes()
+  await story.check('100 requests after that: none fails', nothingFails(load, 100))
+  await run(`annotate ${pod} --overwrite lab.bellhop.io/ready=true`)
+  await story.check('it comes back, and node2 with it', leavesHold(nodes))
+  await load.stop()
+  await story.check(`${load.report().requests} requests meanwhile: none failed`, nothingFails(load))
+}
+
+const aControllerIsKilled: Chapter = async ({
+  lab,
+  story,
+  nodes,
+  controllers,
+  sessionsAreUp,
+  leavesHold,
+  startController,
+}) => {
+  const load = await lab.topology.client.startLoad(vip4)
+  const leader = (await lab.mustKubectl(leaderOf.split(' '))).includes(nodes[0].name) ? nodes[0] : nodes[1]
+  story.command(`kill -9 <the controller>   # on ${leader.name}, the leader`)
+  const killed = controllers.get(leader.name)
+  killed?.kill('SIGKILL')
+  await killed?.end
+  controllers.delete(leader.name)
+  await story.check('both leaves notice', sessionsAreUp)
+  await story.check('the routes stay as they were', leavesHold(nodes))
+  story.command(`bellhop controller   # on ${leader.name} again`)
+  await startController(leader)
+  await story.check('its sessions come back', sessionsAreUp)
+  await story.check('the routes are still the same', leavesHold(nodes))
+  await load.stop()
+  await story.check(`${load.report().requests} requests meanwhile: none failed`, nothingFails(load))
+}
+
+const aNodeIsLost: Chapter = async ({ lab, story, nodes, leavesHold, requestsArrive }) => {
+  const [node1, node2, node3] = nodes
+  story.command('ip link set node3 down   # at the switch')
+  await lab.cutOff(node3)
+  await story.check('both leaves go on with node1 and node2', leavesHold([node1, node2]), { withinMs: 30_000 })
+  await story.check('60 requests after that: none fails', requestsArrive(60, 2))
+  await lab.reconnect(node3)
+  await story.check('the node comes back', leavesHold(nodes), { withinMs: 30_000 })
+  await story.check('and takes its share again', requestsArrive(60, 3))
+}
+
+const theLastPodGoes: Chapter = async (stage) => {
+  const { lab, story, nodes, showRun, kubectlSays, leavesHold } = stage
+  await showRun('scale deployment whoami --replicas=0')
+  await story.check('both leaves have no route any more', leavesHold([]))
+  await story.check('the Service keeps its addresses', kubectlSays(ingressOf, `${vip4} ${vip6}`))
+  await story.check('and says why it is not announced', async () => {
+    const reason = `get vip ${vip4} -o jsonpath={.status.conditions[?(@.type=="Announced")].message}`
+    const { stdout } = await lab.kubectl(reason.split(' '))
+    if (stdout === '') return 'no message yet'
+    story.show(stdout)
+    return undefined
+  })
+  await showRun('scale deployment whoami --replicas=3')
+  await story.check('all three pods come back, and the routes with them', leavesHold(nodes))
+}
+
+const mistakes: Chapter = async ({ lab, story, nodes, run, leavesHold }) => {
+  const leaf3 = (spec: string): string =>
+    `apiVersion: bellhop.io/v1alpha1\nkind: BgpPeer\nmetadata: {name: leaf3}\nspec: ${spec}\n`
+  story.command('kubectl apply -f -   # a BgpPeer with address 10.0.0.300 and asn 0')
+  await story.check('is refused, with the fields named', async () => {
+    const result = await lab.kubectl(['apply', '-f', '-'], { input: leaf3('{address: 10.0.0.300, asn: 0}') })
+    if (result.status === 0) return 'it was accepted'
+    story.show(result.stderr)
+    const named = ['spec.address', 'spec.asn'].every((field) => result.stderr.includes(field))
+    return named ? undefined : 'a field is not named'
+  })
+  story.command('kubectl apply -f -   # a BgpPeer whose Secret does not exist')
+  const lonely = leaf3('{address: 10.0.0.3, asn: 64515, passwordSecretRef: {name: leaf3-md5}}')
+  await lab.mustKubectl(['apply', '-f', '-'], { input: lonely })
+  await story.check('is accepted and says what it waits for', async () => {
+    const accepted = 'get bgppeer leaf3 -o jsonpath={.status.conditions[?(@.type=="Accepted")].message}'
+    const { stdout } = await lab.kubectl(accepted.split(' '))
+    if (!stdout.includes('leaf3-md5')) return `condition Accepted says: ${stdout || '(nothing)'}`
+    story.show(stdout)
+    return undefined
+  })
+  await story.check('everything else goes on', leavesHold(nodes))
+  await run('delete bgppeer leaf3')
+}
+
+const theEnd: Chapter = async ({ lab, story, nodes, controllers, agents, showRun, kubectlSays, leavesHold }) => {
+  await showRun('delete service whoami')
+  await story.check('the routes are gone from both leaves', leavesHold([]))
+  await story.check('the Vips are gone', kubectlSays('get vips -o name', ''))
+  await story.check('the nodes’ rules for them are gone', async () => {
+    for (const node of nodes)
+      if ((await node.namespace.run(['iptables-save'])).includes(vip4)) return `${node.name} has a rule for ${vip4}`
+    return undefined
+  })
+  const programs = [...controllers.values(), ...agents.values()]
+  for (const program of programs) program.kill('SIGTERM')
+  await story.check('controllers and agents end cleanly', async () => {
+    for (const program of programs) {
+      const end = await program.end
+      if (end.status !== 0) return `exit status ${end.status ?? end.signal}: ${program.output().split('\n').at(-1)}`
+    }
+    return undefined
+  })
+  story.command('bellhop agent --cleanup   # on every node')
+  await story.check('nothing of Bellhop is left in the nodes’ tables', async () => {
+    for (const node of nodes) {
+      const cleanup = await lab.bellhop(node, ['agent', '--cleanup'])
+      if (cleanup.status !== 0) return `${node.name}: ${cleanup.stderr.trim()}`
+      if ((await node.namespace.run(['sh', '-c', 'iptables-save; ip6tables-save'])).includes('BELLHOP'))
+        return `${node.name} still has chains of ours`
+    }
+    return undefined
+  })
+}
+
+const chapters: readonly (readonly [string, Chapter])[] = [
+  ['A cluster', aCluster],
+  ['Bellhop is installed', bellhopIsInstalled],
+  ['BGP', bgp],
+  ['A Service', aService],
+  ['The node’s FORWARD path', theForwardPath],
+  ['A client two hops away', aClient],
+  ['A pod becomes unready', aPodIsUnready],
+  ['A controller is killed', aControllerIsKilled],
+  ['A node loses its links', aNodeIsLost],
+  ['The last pod goes', theLastPodGoes],
+  ['Mistakes', mistakes],
+  ['The end', theEnd],
+]

@@ -9,7 +9,7 @@ import { programsOf } from '../../src/lab/routers/create-router.ts'
 import type { RouterKind } from '../../src/lab/routers/router.ts'
 import { communityFromParts } from '../../src/net/community.ts'
 import { describeWith } from '../support/privileges.ts'
-import { type Bench, type BenchOptions, createBench, routeOver, vips } from './bench.ts'
+import { type Bench, type BenchOptions, createBench, prefix, routeOver, vips } from './bench.ts'
 import { capture, readCapture } from './capture.ts'
 
 /** What a daemon can not do, or not show; everything else is expected of it. */
@@ -209,6 +209,20 @@ export function describeInterop(kind: RouterKind, traits: Traits): void {
       await established()
       await holds(vip6, nodes)
       await holds(vip4, nodes)
+    })
+
+    test('a thousand VIPs over eight nodes arrive, and a node that goes takes its thousand paths', async () => {
+      const eight = [101, 102, 103, 104, 105, 106, 107, 108]
+      const many = Array.from({ length: 1000 }, (_, i) => prefix(`198.18.${i >> 8}.${i & 255}/32`))
+      const routes = many.map((vip) => routeOver(vip, eight))
+      const { router, speaker, established, holds } = await begin({ session: 'ebgp', routes })
+      await established()
+      const paths = async (): Promise<number> =>
+        (await router.sessions()).reduce((sum, session) => sum + session.paths, 0)
+      await waitFor(async () => (await paths()) === 8000, { what: '8000 paths' })
+      speaker().announce(...many.map((vip) => routeOver(vip, eight.slice(1))))
+      await waitFor(async () => (await paths()) === 7000, { what: '7000 paths' })
+      for (const vip of [...many.slice(0, 1), ...many.slice(-1)]) await holds(vip, eight.slice(1))
     })
 
     test('nothing we send is malformed to tshark', async () => {

@@ -26,6 +26,10 @@ export interface AllocateInput {
  * The work that makes Vip objects and Service statuses what they should be; empty when they are. Idempotent: over the view that
  * results from any part of the work, the next pass continues. The order of writes is Vip, finalizer, Service.status; and back:
  * withdrawn, Service.status cleared, Vip deleted, finalizer removed.
+ *
+ * Presumes one leader, whose view is at least as new as its election and holds its own writes. Users' edits may arrive late and in
+ * any order between kinds. Should two controllers believe to lead all the same, no address is ever held by two Services that may
+ * not share, but a Service may lose its address to the race.
  */
 export function allocate(input: AllocateInput): Allocation {
   const { view, nowMs } = input

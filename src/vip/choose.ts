@@ -75,9 +75,8 @@ function adopt(choosing: Choosing, { service, families, request }: Applicant): v
   for (const { ip } of service.ingress) {
     const family = familyOf(ip)
     if (!families.includes(family) || pools.poolOf(ip) === undefined) continue
-    const wish = request.ok ? request.value.addresses.get(family) : undefined
-    if (ledger.claimedBy(service.meta.uid).some((claimed) => familyOf(claimed) === family)) continue
-    if (wish !== undefined && wish !== ip && ledger.get(wish) === undefined) continue
+    const has = ledger.claimedBy(service.meta.uid)
+    if (service.ingress.some((shown) => familyOf(shown.ip) === family && has.includes(shown.ip))) continue
     if (joinRefusal(choosing, ip, service, claim) === undefined) ledger.claim(ip, claim)
   }
 }
@@ -121,18 +120,17 @@ function choose(choosing: Choosing, applicant: Applicant): Choice {
   const { ledger } = choosing
   const { service, families, request } = applicant
   const claimed = ledger.claimedBy(service.meta.uid)
-  const results = families.map((family) => ({ family, ...chooseFamily(choosing, applicant, family) }))
+  const results = families.map((family) => ({
+    family,
+    best: held(choosing, service, family)[0],
+    ...chooseFamily(choosing, applicant, family),
+  }))
   const complete = results.every(({ address }) => address !== undefined)
   // RequireDualStack gives both or neither; what the Service already has is not taken away for want of the other.
-  const given = results.filter(
-    ({ address }) =>
-      address !== undefined &&
-      (complete ||
-        service.ipFamilyPolicy !== 'RequireDualStack' ||
-        claimed.includes(address) ||
-        inStatus(service, address)),
-  )
-  const addresses = given.flatMap(({ address }) => (address === undefined ? [] : [address]))
+  const addresses = results.flatMap(({ address, best }) => {
+    if (complete || service.ipFamilyPolicy !== 'RequireDualStack') return address ?? []
+    return address !== undefined && (claimed.includes(address) || inStatus(service, address)) ? address : (best ?? [])
+  })
   const conflicts = addresses.flatMap((ip) => record(choosing, applicant, ip) ?? [])
   for (const ip of claimed)
     if (!addresses.includes(ip) && !isRecorded(ledger, ip, service)) ledger.disclaim(ip, service.meta.uid)

@@ -67,7 +67,7 @@ export function planReleases(input: ReleaseInput): Releases {
         leftBy.set(claim.uid, [...(leftBy.get(claim.uid) ?? []), entry])
       else if (free.has(entry.address) && entry.frozen === undefined && !unreadable.has(claim.uid)) {
         if (service?.meta.uid !== claim.uid) remove(entry, claim, { service: key, uid: claim.uid, expect: 'gone' })
-        else if (!shows(service, entry.address)) remove(entry, claim, unchanged(key, service))
+        else if (!shows(service, entry.address) && isEvident(service)) remove(entry, claim, unchanged(key, service))
       }
     }
   }
@@ -99,6 +99,10 @@ const staysOn = ({ chosen }: ReleaseInput, { address }: LedgerEntry, { uid }: Vi
 
 const shows = (service: Service, address: Ip): boolean => service.ingress.some(({ ip }) => ip === address)
 
+// A finalizer without a claim and without our condition is not known to be ours: nobody would dare to remove it.
+const isEvident = ({ meta, conditions }: Service): boolean =>
+  !meta.finalizers.includes(loadBalancerFinalizer) || conditions.some(({ type }) => type === allocatedCondition)
+
 const unchanged = (key: NamespacedName, { meta }: Service): ServiceFence => ({
   service: key,
   uid: meta.uid,
@@ -118,8 +122,7 @@ function nextOfLeaving(
   const ours = notServedBecause(service, serviceClass) === 'deleting'
   if (entries.length > 0) {
     const showing = entries.some(({ address }) => shows(service, address))
-    const evident = !finalizer || ours || condition?.reason === 'Released'
-    if (!showing && evident) return { type: 'drop-claims' }
+    if (!showing && isEvident(service)) return { type: 'drop-claims' }
     const ingress = service.ingress.map(({ ip }) => ip).filter((ip) => !entries.some(({ address }) => address === ip))
     return { type: 'clear-status', ingress }
   }

@@ -18,12 +18,13 @@ import {
   type SessionId,
 } from '../fsm/collision.ts'
 import type { Negotiated } from '../fsm/negotiate.ts'
-import type { DownCause, SessionAction, SessionConfig, SessionContext, SessionEvent } from '../fsm/session.ts'
+import type { DownCause, SessionAction, SessionConfig, SessionContext } from '../fsm/session.ts'
 import { type AfiSafi, type Family, familyOfAfiSafi } from '../packet/message.ts'
 import { createAdjRibOut, type ExportContext } from '../rib/adj-rib-out.ts'
 import type { Route } from '../rib/route.ts'
 import { type Announcer, createAnnouncer } from './announcer.ts'
-import type { PeerConfig, SessionStateName, SessionStatus, SpeakerEvent } from './protocol.ts'
+import { createPeerReport, type PeerReport, type SessionFacts } from './peer-report.ts'
+import type { PeerConfig, SessionStateName, SpeakerEvent } from './protocol.ts'
 import { freshMachine, type Recorder } from './recording.ts'
 import { createRemembered, type Remembered } from './remembered.ts'
 import { dialOptionsOf, equal, maxPrefixesRetrySeconds, resettingChanges, sessionConfigOf } from './session-config.ts'
@@ -44,13 +45,8 @@ export interface PeerEnvironment {
   readonly drained: () => void
 }
 
-/** Counters are reported at most this often; everything else at once. */
-const countersMs = 1000
 /** After a reset of ours: a router that was just told Cease refuses connections for a moment. */
 const pauseAfterResetMs = 1000
-/** "Connection refused" does not take the place of a reason the router or we gave so recently: it mostly follows from it. */
-const reasonStandsMs = 60_000
-
 export class Peer {
   readonly #environment: PeerEnvironment
   #config: PeerConfig
@@ -68,18 +64,7 @@ export class Peer {
   #closing = 0
   #whenClosed: (() => void) | undefined
 
-  #state: SessionStateName = 'Idle'
-  #sinceMs: number
-  /** It was stopped for good: whatever is still closing is of no interest. */
-  #ended = false
-  /** Something that people should see at once. */
-  #changed = false
-  #lastError: LastError | undefined
-  #establishedCount = 0
-  #messagesIn = 0
-  #messagesOut = 0
-  #updatesOut = 0
-  #cancelCounters: (() => void) | undefined
+  readonly #report: PeerReport
   /** A start that is due a moment after a reset. */
   #cancelStart: (() => void) | undefined
 
@@ -89,7 +74,12 @@ export class Peer {
     this.#session = sessionConfigOf(config, routerId, environment.hostname)
     // A dead connection is noticed after the hold time; twice that covers the announcement of a new one.
     this.#remembered = createRemembered(2000 * Math.max(config.holdTimeSeconds, 90))
-    this.#sinceMs = environment.clock.wallMs()
+    this.#report = createPeerReport({
+      peer: config.name,
+      clock: environment.clock,
+      emit: environment.emit,
+      facts: () => this.#facts(),
+    })
     this.#recordConfig({ fresh: true })
   }
 
@@ -102,15 +92,11 @@ export class Peer {
     return this.#announcer === undefined || this.#announcer.idle
   }
 
-  get isEstablished(): boolean {
-    return this.#announcer !== undefined
-  }
-
   // ---------------------------------------------------------------------------------------------- what the owner asks
 
   start(): void {
     this.#do(() => {
-      this.#emitStatus()
+      this.#report.publish()
       this.#startUnlessShutDown()
     })
   }
@@ -130,13 +116,13 @@ export class Peer {
       ]
       const session = sessionConfigOf(config, routerId, this.#environment.hostname)
       if (changed.length > 0) {
-        this.#log('info', { event: 'session-reset', because: changed })
+        this.#report.log('info', { event: 'session-reset', because: changed })
         this.#restart({ name: 'configuration-change' }, config, session)
         return
       }
       if (config.shutdown !== undefined && before.shutdown === undefined) this.#command(stopWith(config.shutdown))
       // Nobody at the other end would notice a new beginning, and whoever changed something wants to see what it does.
-      const redial = !hasPeer(this.#state) && !equal(before, config)
+      const redial = !hasPeer(this.#report.state) && !equal(before, config)
       if (redial) this.#command({ type: 'ManualStop' })
       this.#apply(config, session, { fresh: redial })
       if (redial || before.shutdown !== undefined) this.#startUnlessShutDown()
@@ -188,9 +174,7 @@ export class Peer {
       this.#whenClosed = done
       this.#cancelStart?.()
       this.#command(silent ? { type: 'ManualStop' } : { type: 'ManualStop', cease })
-      this.#ended = true
-      this.#cancelCounters?.()
-      this.#cancelCounters = undefined
+      this.#report.end()
       this.#checkClosed()
     })
   }
@@ -198,8 +182,8 @@ export class Peer {
   /** Something outside the session keeps it from coming up. */
   noteError(reason: string): void {
     this.#do(() => {
-      this.#setError(reason, { isTransport: false })
-      this.#emitStatus()
+      this.#report.fail(reason, { isTransport: false })
+      this.#report.publish()
     })
   }
 
@@ -221,7 +205,7 @@ export class Peer {
   }
 
   #restart(cease: Cease, config: PeerConfig, session: SessionConfig): void {
-    const talked = hasPeer(this.#state)
+    const talked = hasPeer(this.#report.state)
     this.#command({ type: 'ManualStop', cease })
     this.#apply(config, session, { fresh: true })
     this.#cancelStart?.()
@@ -267,7 +251,8 @@ export class Peer {
     this.#machine = machine
     for (const action of actions) this.#perform(action, connection)
     for (const id of this.#ios.keys()) if (sessionOf(machine, id) === undefined) this.#ios.delete(id)
-    this.#noticeState(input.type === 'incoming' ? 'incoming connection' : input.event.type)
+    const because = input.type === 'incoming' ? 'incoming connection' : input.event.type
+    this.#report.enter(leadingSession(machine).state.name, because)
   }
 
   #perform(action: PeerAction, connection: Connection | undefined): void {
@@ -276,7 +261,7 @@ export class Peer {
     else if (action.type === 'adopt') this.#io(action.session).adopt(connection)
     else {
       connection.abort()
-      this.#log('debug', { event: 'connection-refused', reason: action.reason })
+      this.#report.log('debug', { event: 'connection-refused', reason: action.reason })
     }
   }
 
@@ -318,9 +303,7 @@ export class Peer {
       report: (event) => this.#do(() => this.#step({ type: 'session', session: id, event })),
       arrived: () => this.#do(() => this.#read(id, io)),
       drained: () => this.#do(() => this.#announcer?.pump()),
-      wrote: (messages) => {
-        this.#messagesOut += messages
-      },
+      wrote: (messages) => this.#report.count('messagesOut', messages),
       closed: () =>
         this.#do(() => {
           this.#closing--
@@ -347,9 +330,8 @@ export class Peer {
       if (session === undefined || connected === undefined) return
       const received = connected.receiver.next(session.state, this.#context(), this.#config.maxPrefixesIn)
       if (received === undefined) return
-      this.#messagesIn++
-      this.#countersChanged()
-      for (const issue of received.issues) this.#log('warn', { event: 'update-issue', ...issue })
+      this.#report.count('messagesIn', 1)
+      for (const issue of received.issues) this.#report.log('warn', { event: 'update-issue', ...issue })
       if (received.tooMany !== undefined) this.#tooManyPrefixes(received.tooMany)
       else this.#step({ type: 'session', session: id, event: received.event })
     }
@@ -375,7 +357,7 @@ export class Peer {
     const family = familyOfAfiSafi({ afi, safi })
     // BoRR and EoRR of the peer's own table, and subtypes nobody knows, are of no interest (RFC 7313 section 4).
     if (subtype !== 0 || family === undefined || !this.#announcer?.negotiated.codec.families.has(family)) return
-    this.#log('info', { event: 'route-refresh', family })
+    this.#report.log('info', { event: 'route-refresh', family })
     this.#announcer.refresh(family)
   }
 
@@ -386,18 +368,21 @@ export class Peer {
     if (connection === undefined) throw new Error('a session is up without a connection')
     const { clock, table, isReady, drained } = this.#environment
     const adjRibOut = createAdjRibOut(exportContextOf(this.#config, negotiated, connection))
-    for (const route of this.#remembered.take()) adjRibOut.remember(route)
+    for (const route of this.#remembered.take()) {
+      adjRibOut.remember(route)
+      // Should it be withdrawn now, and this connection be lost with the withdrawal.
+      this.#remembered.replaced(route, clock.monotonicMs())
+    }
     for (const route of table(this.#config.table).values()) adjRibOut.update(route.prefix, route)
-    this.#establishedCount++
+    this.#report.count('establishedCount', 1)
     this.#announcer = createAnnouncer({
       adjRibOut,
       connection,
       negotiated,
       clock,
       wrote: (messages) => {
-        this.#messagesOut += messages
-        this.#updatesOut += messages
-        this.#countersChanged()
+        this.#report.count('messagesOut', messages)
+        this.#report.count('updatesOut', messages)
       },
       drained: () => {
         this.#restarting = false
@@ -414,7 +399,7 @@ export class Peer {
     announcer?.end()
     if (announcer?.negotiated.gracefulRestart !== undefined)
       this.#remembered.keep(announcer.adjRibOut.sentRoutes(), this.#environment.clock.monotonicMs())
-    if (!cause.intended) this.#setError(cause.reason, { isTransport: false })
+    if (!cause.intended) this.#report.fail(cause.reason, { isTransport: false })
     this.#environment.drained()
   }
 
@@ -425,17 +410,7 @@ export class Peer {
         ? '; a TCP-MD5 password that differs from the router looks like this, too'
         : ''
     const isTransport = cause.event === 'TcpConnectionFails' || cause.event === 'ConnectRetryTimerExpires'
-    this.#setError(`${cause.reason}${hint}`, { isTransport })
-  }
-
-  #setError(reason: string, { isTransport }: { readonly isTransport: boolean }): void {
-    const atMs = this.#environment.clock.wallMs()
-    const last = this.#lastError
-    const repeated = last?.reason === reason
-    this.#log(repeated ? 'debug' : 'warn', { event: 'session-error', reason })
-    if (isTransport && last?.isTransport === false && atMs - last.atMs < reasonStandsMs) return
-    this.#lastError = { reason, atMs, isTransport }
-    this.#changed ||= !repeated
+    this.#report.fail(`${cause.reason}${hint}`, { isTransport })
   }
 
   #changeTable(before: string): void {
@@ -446,66 +421,17 @@ export class Peer {
     this.#announcer?.pump()
   }
 
-  // -------------------------------------------------------------------------------------------------------- telling
-
-  #noticeState(because: SessionEvent['type'] | 'incoming connection'): void {
-    const { state } = leadingSession(this.#machine)
-    if (state.name !== this.#state) {
-      const matters = this.#state === 'Established' || state.name === 'Established'
-      this.#log(matters ? 'info' : 'debug', { event: 'session-state', from: this.#state, to: state.name, because })
-      this.#state = state.name
-      this.#sinceMs = this.#environment.clock.wallMs()
-      this.#changed = true
-    }
-    if (this.#changed) this.#emitStatus()
-  }
-
-  #countersChanged(): void {
-    this.#cancelCounters ??= this.#environment.clock.setTimer(countersMs, () => {
-      this.#cancelCounters = undefined
-      this.#emitStatus()
-    })
-  }
-
-  #emitStatus(): void {
-    this.#changed = false
-    if (this.#ended) return
-    this.#environment.emit({ type: 'session', status: this.status() })
-  }
-
-  status(): SessionStatus {
-    const { id } = leadingSession(this.#machine)
-    const io = this.#ios.get(id)
-    const adjRibOut = this.#announcer?.adjRibOut
+  #facts(): SessionFacts {
+    const connected = this.#ios.get(leadingSession(this.#machine).id)?.connected
+    const announcer = this.#announcer
     return {
-      peer: this.#config.name,
-      state: this.#state,
-      sinceMs: this.#sinceMs,
-      ...(this.#announcer === undefined ? {} : negotiatedStatus(this.#announcer.negotiated)),
-      ...(io?.connected === undefined ? {} : { localAddress: io.connected.connection.localAddress }),
-      announcedPaths: adjRibOut?.announcedPaths ?? 0,
-      announcedPrefixes: adjRibOut?.announcedPrefixes ?? 0,
-      receivedPrefixes: this.#announcer === undefined ? 0 : (io?.connected?.receiver.receivedPrefixes ?? 0),
-      ...(this.#lastError === undefined
-        ? {}
-        : { lastError: this.#lastError.reason, lastErrorAtMs: this.#lastError.atMs }),
-      establishedCount: this.#establishedCount,
-      messagesIn: this.#messagesIn,
-      messagesOut: this.#messagesOut,
-      updatesOut: this.#updatesOut,
+      ...(connected === undefined ? {} : { localAddress: connected.connection.localAddress }),
+      ...(announcer === undefined ? {} : negotiatedFacts(announcer.negotiated)),
+      announcedPaths: announcer?.adjRibOut.announcedPaths ?? 0,
+      announcedPrefixes: announcer?.adjRibOut.announcedPrefixes ?? 0,
+      receivedPrefixes: announcer === undefined ? 0 : (connected?.receiver.receivedPrefixes ?? 0),
     }
   }
-
-  #log(level: 'debug' | 'info' | 'warn', fields: { readonly event: string } & Readonly<Record<string, unknown>>): void {
-    this.#environment.emit({ type: 'log', level, fields: { ...fields, peer: this.#config.name } })
-  }
-}
-
-interface LastError {
-  readonly reason: string
-  readonly atMs: number
-  /** About reaching the router, not about what was said. */
-  readonly isTransport: boolean
 }
 
 /** Whether a router is at the other end, which a reset will be noticed by. */
@@ -520,12 +446,7 @@ const stopWith = (text: string): PeerCommand => ({
 const sessionOf = ({ primary, secondary }: PeerMachine, id: SessionId): Session | undefined =>
   primary.id === id ? primary : secondary?.id === id ? secondary : undefined
 
-type NegotiatedStatus = Pick<
-  SessionStatus,
-  'holdTimeSeconds' | 'families' | 'addPath' | 'gracefulRestart' | 'peerRouterId'
->
-
-const negotiatedStatus = (negotiated: Negotiated): NegotiatedStatus => ({
+const negotiatedFacts = (negotiated: Negotiated): Partial<SessionFacts> => ({
   holdTimeSeconds: negotiated.holdTimeSeconds,
   families: negotiated.families,
   addPath: [...negotiated.codec.addPathSend] satisfies readonly Family[],

@@ -326,6 +326,20 @@ describe('what the router may send', () => {
     expect(speaker.status('router').state).toBe('Established')
   })
 
+  test('next hop self is our end of the session, once for each prefix', () => {
+    const bench = createBench()
+    const speaker = bench.speaker(ours)
+    const script = createScriptedRouter(bench, [routerOpen(), { type: 'KEEPALIVE' }], routerCodec)
+    speaker.configure([peerOf(ours, router, { nextHop: 'self' })])
+    speaker.routes([routeTo('203.0.113.1', '10.0.0.101', '10.0.0.102')])
+    speaker.send({ type: 'ready' })
+    bench.pass(5)
+    const announced = script.received.flatMap((message) =>
+      message.type === 'UPDATE' && message.nlri.length > 0 ? [[message.attributes.nextHop, message.nlri.length]] : [],
+    )
+    expect(announced).toEqual([[ours.address, 1]])
+  })
+
   test('without ADD-PATH one path a prefix', () => {
     const capabilities = routerOpen().capabilities.filter(({ type }) => type !== 'add-path')
     const { script, speaker } = scripted(routerOpen({ capabilities }), { ...routerCodec, addPathReceive: new Set() })

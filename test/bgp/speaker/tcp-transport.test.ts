@@ -158,8 +158,8 @@ describe('TCP-MD5 (RFC 2385)', () => {
 })
 
 describe('TTL', () => {
-  /** What the kernel holds for the connection, by `ss`. */
-  const tos = (local: string): string => execFileSync('ss', ['-Htnie', 'src', local], { encoding: 'utf8' })
+  /** The connections of an address as the kernel lists them. */
+  const connectionsOf = (local: string): string => execFileSync('ss', ['-Htnie', 'src', local], { encoding: 'utf8' })
 
   test('GTSM on both sides passes data (RFC 5082)', async () => {
     const source = loopback()
@@ -172,7 +172,7 @@ describe('TTL', () => {
     watch(ours)
     ours.write(Uint8Array.of(1, 2, 3))
     await waitFor(() => seen.bytes() === 3, { what: 'the data' })
-    expect(tos(source)).toContain('ESTAB')
+    expect(connectionsOf(source)).toContain('ESTAB')
   })
 
   test('a peer that sends with another TTL gets nothing through to a side with GTSM', async () => {

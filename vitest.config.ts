@@ -1,5 +1,6 @@
-// One runner for everything. Tests that need root and network namespaces live in test/interop and test/e2e.
+// One runner for everything. Tests that need root, network namespaces or routers say so themselves (test/support/privileges.ts).
 import { defineConfig } from 'vitest/config'
+import { createSkippedReporter } from './test/support/skipped-reporter.ts'
 
 export default defineConfig({
   test: {
@@ -8,5 +9,6 @@ export default defineConfig({
     hookTimeout: 60_000,
     pool: 'forks',
     maxWorkers: 2,
+    reporters: ['default', createSkippedReporter()],
   },
 })

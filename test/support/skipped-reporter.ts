@@ -6,10 +6,19 @@ import { skipMark } from './skip-mark.ts'
 /** Add to `reporters` in vitest.config.ts, after the one that prints the results. */
 export function createSkippedReporter(print: (line: string) => void = console.log): Reporter {
   return {
-    onTestRunEnd: (modules) => {
+    onTestRunEnd: (modules, errors) => {
       for (const line of renderSkipped(skippedReasons(modules))) print(line)
+      print(renderTotals(modules, errors.length))
     },
   }
+}
+
+/** The run in one line, last of all. A module that could not be loaded, or an error outside of tests, counts as a failure. */
+function renderTotals(modules: readonly TestModule[], errors: number): string {
+  const states = modules.flatMap((module) => [...module.children.allTests()].map((test) => test.result().state))
+  const count = (state: string): number => states.filter((each) => each === state).length
+  const broken = modules.filter((module) => module.errors().length > 0).length
+  return `tests: ${count('passed')} passed, ${count('failed') + broken + errors} failed, ${count('skipped')} skipped`
 }
 
 /** The reason of each skipped test. */

@@ -15,7 +15,8 @@ export async function tellStory(lab: Lab, story: Story): Promise<void> {
   }
 }
 
-type Chapter = (stage: Stage) => Promise<void>
+/** Changes one thing on the stage and checks what follows. Each builds on those before. */
+export type Chapter = (stage: Stage) => Promise<void>
 
 const manifest = (name: string): string => repositoryFile(`src/lab/demo/manifests/${name}.yaml`)
 
@@ -228,7 +229,8 @@ const theEnd: Chapter = async ({ lab, story, nodes, controllers, agents, showRun
   })
 }
 
-const chapters: readonly (readonly [string, Chapter])[] = [
+/** Titles and chapters, in the order in which they are told. */
+export const chapters: readonly (readonly [string, Chapter])[] = [
   ['A cluster', aCluster],
   ['Bellhop is installed', bellhopIsInstalled],
   ['BGP', bgp],

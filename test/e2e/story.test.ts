@@ -1,0 +1,36 @@
+// The demo's story as end-to-end tests: the same chapters on the same stage, with real routers, a real kernel and the real kubectl.
+// The chapters build on each other, so they run in order; one that fails says which of its checks did not hold.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { chapters } from '../../src/lab/demo/demo.ts'
+import { type Stage, setStage } from '../../src/lab/demo/stage.ts'
+import { createStory } from '../../src/lab/demo/story.ts'
+import { type Lab, startLab } from '../../src/lab/lab.ts'
+import { programsOf } from '../../src/lab/routers/create-router.ts'
+import { silentLog } from '../../src/runtime/log.ts'
+import { systemClock } from '../../src/runtime/system-clock.ts'
+import { describeWith } from '../support/privileges.ts'
+
+const programs = ['iptables', 'curl', 'kubectl', ...programsOf('bird'), ...programsOf('frr')]
+
+describeWith({ netns: true, programs }, 'From kubectl apply to a client’s request', () => {
+  const told: string[] = []
+  const story = createStory({ write: (text) => told.push(text), clock: systemClock, colour: false })
+  let lab: Lab
+  let stage: Stage
+
+  beforeAll(async () => {
+    lab = await startLab({ prefix: 'story', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
+    stage = setStage(lab, story)
+  })
+  afterAll(() => lab?.destroy())
+
+  test.each(chapters)('%s', { timeout: 120_000 }, async (_title, chapter) => {
+    const before = story.summary()
+    told.length = 0
+    await chapter(stage)
+    const after = story.summary()
+    expect(after.total).toBeGreaterThan(before.total)
+    expect(after.passed - before.passed, told.join('')).toBe(after.total - before.total)
+  })
+})

@@ -50,10 +50,10 @@ export function keyElement(item: Json, type: ListType): string {
   const keys: Record<string, Json> = {}
   for (const key of type.mapKeys.toSorted()) {
     const value = isObject(item) ? (item[key] ?? type.keyDefaults[key]) : undefined
-    if (value !== undefined && value !== null) keys[key] = value
+    if (value === undefined || value === null)
+      throw new ElementError(`associative list with keys has an element that omits key field "${key}"`)
+    keys[key] = value
   }
-  if (Object.keys(keys).length === 0)
-    throw new ElementError(`associative list with keys has an element that omits key field "${type.mapKeys[0]}"`)
   return `k:${JSON.stringify(keys)}`
 }
 

@@ -1,8 +1,9 @@
 // Ownership after a create, update or patch: who changed a field owns it, and nobody else does any more.
 
-import { type JsonObject, objectAt, withValue } from '../json.ts'
+import { arrayAt, isObject, type Json, type JsonObject, objectAt, withValue } from '../json.ts'
 import type { ResourceType } from '../registry/resource-type.ts'
 import { compare } from './compare.ts'
+import { ElementError } from './elements.ts'
 import { difference, equalSets, type FieldSet, union, without } from './field-set.ts'
 import {
   isSameManager,
@@ -15,6 +16,8 @@ import {
 
 export interface UpdateFacts {
   readonly manager: string
+  /** managedFields in the request: kubectl rewrites them when it moves an object to server-side apply. */
+  readonly claimed: readonly Json[]
   readonly subresource?: string
   /** RFC 3339. */
   readonly time: string
@@ -26,6 +29,21 @@ export function trackUpdate(
   old: JsonObject | undefined,
   object: JsonObject,
   facts: UpdateFacts,
+): readonly Json[] {
+  try {
+    return ownersAfter(type, old, object, facts)
+  } catch (error) {
+    // Lists whose items can not be told apart have no owners worth recording; whether they are allowed, validation says.
+    if (error instanceof ElementError) return arrayAt(old, 'metadata', 'managedFields')
+    throw error
+  }
+}
+
+function ownersAfter(
+  type: ResourceType,
+  old: JsonObject | undefined,
+  object: JsonObject,
+  facts: UpdateFacts,
 ): readonly JsonObject[] {
   const before = old === undefined ? blankOf(type) : withoutManagedFields(old)
   const skip = unowned(type, facts.subresource ?? '')
@@ -33,7 +51,7 @@ export function trackUpdate(
   const gained = without(union(change.modified, change.added), skip)
   const lost = without(change.removed, skip)
   const self = newOwner(type, { ...facts, operation: 'Update' })
-  const owners = parseManagedFields(old)
+  const owners = ownersBefore(old, facts)
   const others = owners
     .filter((owner) => !isSameManager(owner, self))
     .map((owner) => disown(owner, union(gained, lost)))
@@ -41,6 +59,14 @@ export function trackUpdate(
   const fields = union(difference(mine?.fields ?? self.fields, lost), gained)
   const unchanged = mine !== undefined && equalSets(mine.fields, fields)
   return renderManagedFields([...others, { ...(unchanged ? mine : self), fields }])
+}
+
+// The request's own record counts where it has one, so that clients can hand ownership over; a single empty entry clears it.
+function ownersBefore(old: JsonObject | undefined, { claimed, subresource }: UpdateFacts): readonly Ownership[] {
+  if (claimed.length === 0 || subresource !== undefined) return parseManagedFields(old)
+  const [only] = claimed
+  if (claimed.length === 1 && isObject(only) && Object.keys(only).length === 0) return []
+  return parseManagedFields({ metadata: { managedFields: claimed } })
 }
 
 /** What a built-in object is before it exists: its top-level structs are there, empty, and are not "added" by anybody. */

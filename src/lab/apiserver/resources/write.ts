@@ -75,20 +75,14 @@ export function createObject(cluster: Cluster, target: Target, body: JsonObject,
   const defaulted = applyDefaults(type, object)
   const admitted = admit({ type, object: defaulted }, cluster)
   if (cluster.store.get(type.bucket, namespace, name) !== undefined) throw errors.alreadyExists(type, name)
-  const tracked = withManagedFields(admitted, managedFieldsAfter(cluster, type, undefined, defaulted, options))
+  const tracked = withManagedFields(
+    admitted,
+    managedFieldsAfter(cluster, type, { object: defaulted, claimed: [] }, options),
+  )
   return options.dryRun
     ? new Stored(keyOf(namespace, name), 0, tracked)
     : cluster.store.put(type.bucket, namespace, name, tracked)
 }
-
-const updateFacts = (
-  cluster: Cluster,
-  options: WriteOptions,
-): { manager: string; subresource?: string; time: string } => ({
-  manager: options.fieldManager,
-  time: nowText(cluster),
-  ...(options.subresource === undefined ? {} : { subresource: options.subresource }),
-})
 
 /** Replaces an object by a complete new one. Throws ApiError as createObject does, and Conflict. */
 export function updateObject(
@@ -142,9 +136,13 @@ export function replaceObject(
   const statusOnly = options.subresource === 'status' && type.custom === undefined
   const admitted = statusOnly ? object : admit({ type, object, old }, cluster)
   const counted = countGeneration(type, admitted, old)
-  const tracked = withManagedFields(counted, managedFieldsAfter(cluster, type, old, object, options))
+  const claimed = arrayAt(decoded, 'metadata', 'managedFields')
+  const tracked = withManagedFields(counted, managedFieldsAfter(cluster, type, { old, object, claimed }, options))
   if (isSameVersion(tracked, old)) return existing
-  if (options.dryRun) return new Stored(existing.key, existing.revision, tracked)
+  if (options.dryRun) {
+    const dry = withValue(tracked, ['metadata', 'resourceVersion'], String(existing.revision))
+    return new Stored(existing.key, existing.revision, dry)
+  }
   const stored = cluster.store.put(type.bucket, namespace, name, tracked)
   return isFinallyDeleted(stored.object) ? (cluster.store.delete(type.bucket, namespace, name) ?? stored) : stored
 }
@@ -153,13 +151,18 @@ export function replaceObject(
 function managedFieldsAfter(
   cluster: Cluster,
   type: ResourceType,
-  old: JsonObject | undefined,
-  object: JsonObject,
+  states: { readonly old?: JsonObject; readonly object: JsonObject; readonly claimed: readonly Json[] },
   options: WriteOptions,
 ): readonly Json[] {
+  const { old, object, claimed } = states
   if (options.managedFields !== undefined) return options.managedFields
   if (!options.trackFields) return arrayAt(old, 'metadata', 'managedFields')
-  return trackUpdate(type, old, object, updateFacts(cluster, options))
+  return trackUpdate(type, old, object, {
+    manager: options.fieldManager,
+    claimed,
+    time: nowText(cluster),
+    ...(options.subresource === undefined ? {} : { subresource: options.subresource }),
+  })
 }
 
 const withManagedFields = (object: JsonObject, entries: readonly Json[]): JsonObject =>

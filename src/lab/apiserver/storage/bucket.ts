@@ -32,6 +32,8 @@ export class Bucket {
   #log: ChangeEvent[] = []
   /** Changes up to and including this revision are forgotten. */
   #compacted: number
+  /** Asked for by compact(): nothing from before is shown, even where it could be. */
+  #floor = 0
   #lastChange: number
   #snapshots: readonly Snapshot[] = []
 
@@ -73,10 +75,12 @@ export class Bucket {
     this.#log = []
     this.#snapshots = []
     this.#compacted = revision
+    this.#floor = revision
   }
 
   /** The objects as they were at `revision`, sorted by key; undefined when that state is forgotten. */
   at(revision: number): readonly Stored[] | undefined {
+    if (revision < this.#floor) return undefined
     const remembered = this.#snapshots.find(({ from, until }) => from <= revision && revision < until)
     if (remembered !== undefined) return remembered.sorted
     if (revision >= this.#lastChange) {

@@ -23,10 +23,12 @@ const addressOf = (node: NodeName): DualStack => nodeAddress(numberOf(node))
 /** Tells the story in a lab of its own. Everything it starts has ended when it returns, also after SIGINT and SIGTERM. */
 export async function tellLoopbackStory(story: Story): Promise<void> {
   const lab = await startLoopbackLab()
-  const interrupted = (): void => void lab.destroy().finally(() => process.exit(130))
+  // Before the story notices, so that what it then says of a lab that is gone is not heard any more.
+  const interrupted = (): void => void lab.destroy().then(() => process.exit(130))
   process.once('SIGINT', interrupted)
   process.once('SIGTERM', interrupted)
   const before = story.summary()
+  let failed = true
   try {
     const teller = createTeller(lab, story)
     teller.whatIsLeftOut()
@@ -39,13 +41,13 @@ export async function tellLoopbackStory(story: Story): Promise<void> {
     await teller.aControllerDies()
     await teller.badInput()
     await teller.theEnd()
+    const { passed, total } = story.summary()
+    failed = passed - before.passed < total - before.total
   } finally {
     process.off('SIGINT', interrupted)
     process.off('SIGTERM', interrupted)
-    const { passed, total } = story.summary()
-    const failed = passed - before.passed < total - before.total
-    if (failed) story.say(`The logs of the controllers are in ${lab.directory}.`)
     await lab.destroy({ keepDirectory: failed })
+    if (failed) story.say(`The logs of the controllers are in ${lab.directory}.`)
   }
 }
 

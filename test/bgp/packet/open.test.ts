@@ -183,6 +183,8 @@ describe('capabilities', () => {
     ['host name without a domain', '49 05 03 746f72 00', { type: 'fqdn', hostname: 'tor', domain: '' }],
     ['host name that is not UTF-8', '49 04 02 72ff 00', unknown(73, 2, 0x72, 0xff, 0)],
     ['host name longer than its capability', '49 03 05 7465', unknown(73, 5, 0x74, 0x65)],
+    ['host name with a domain longer than its capability', '49 04 01 74 05 6c', unknown(73, 1, 0x74, 5, 0x6c)],
+    ['host name with something behind the domain', '49 04 01 74 00 6c', unknown(73, 1, 0x74, 0, 0x6c)],
     ['software version', '4b 04 03 312e30', { type: 'software-version', version: '1.0' }],
     ['software version with a wrong length', '4b 04 09 312e30', unknown(75, 9, 0x31, 0x2e, 0x30)],
     ['paths limit', '4c 05 0001 01 0010', { type: 'paths-limit', families: [{ ...ipv4, limit: 16 }] }],

@@ -74,7 +74,7 @@ describe('attributes that are discarded, and routes that are withdrawn', () => {
     [
       'AS_PATH with segment type 5',
       withRoute(`${origin} 40 02 06 05 01 0000fdf2 ${nextHop}`),
-      codec(),
+      ibgp,
       [withdraw(2, 'RFC 7606 section 7.2')],
     ],
     [
@@ -348,6 +348,12 @@ describe('attributes that are discarded, and routes that are withdrawn', () => {
       [withdraw(undefined, 'RFC 7606 section 4')],
     ],
     ['one octet left', withRoute(`${mandatory} 80`), codec(), [withdraw(undefined, 'RFC 7606 section 4')]],
+    [
+      'one octet left: what stands behind it is a prefix of 14 bits, not the code of MP_REACH_NLRI',
+      { attributes: `${mandatory} 80`, nlri: '0e c000' },
+      codec(),
+      [withdraw(undefined, 'RFC 7606 section 4')],
+    ],
     ['two octets left', withRoute(`${mandatory} 80 04`), codec(), [withdraw(undefined, 'RFC 7606 section 4')]],
     [
       'three octets left with Extended Length',
@@ -523,6 +529,18 @@ describe('errors that end the session', () => {
     if (decoded.ok) throw new Error(`not refused: ${JSON.stringify(decoded.issues)}`)
     expect([decoded.error.code, decoded.error.subcode, toHex(decoded.error.data)]).toEqual([code, subcode, data])
     expect(decoded.issues?.some(({ treatment }) => treatment === 'session-reset')).toBe(true)
+  })
+
+  test.each<[string, string]>([
+    ['40 63 00', 'RFC 4271 section 6.3'],
+    [`c0 0e 15 0002 01 10 ${globalHop} 00`, 'RFC 7606 section 3.j'],
+    ['80 0e 04 00020110', 'RFC 7606 section 7.11'],
+    ['80 0f 02 0002', 'RFC 7606 section 7.12'],
+    ['80 0f 05 0002 01 40 20', 'RFC 7606 section 5.3'],
+    ['40 01 01 07', 'RFC 7606 section 5.2'],
+  ])('%s is refused by %s', (attributes, source) => {
+    const decoded = decodeMessage(update({ attributes }), codec())
+    expect(decoded.issues?.at(-1)).toMatchObject({ treatment: 'session-reset', source })
   })
 
   test('an attribute-discard alone does not reset, with or without a route (RFC 7606 section 5.2)', () => {

@@ -239,12 +239,12 @@ describe('routes', () => {
   })
 
   test('a family that the session does not have keeps its bytes', () => {
-    const fields = { attributes: '80 0e 07 0001 80 00 00 11 22 80 0f 05 0019 46 01 02' }
+    const fields = { attributes: '80 0e 07 0001 80 00 00 11 22 80 0f 05 40ff 46 01 02' }
     const decoded = decodeMessage(update(fields), codec())
     if (!decoded.ok || decoded.message.type !== 'UPDATE') throw new Error('refused')
     expect(decoded.message.attributes).toEqual({
       mpReach: { afi: 1, safi: 128, nextHops: [], nlri: [], raw: bytes(0, 0, 0x11, 0x22) },
-      mpUnreach: { afi: 25, safi: 70, withdrawn: [], raw: bytes(1, 2) },
+      mpUnreach: { afi: 0x40ff, safi: 70, withdrawn: [], raw: bytes(1, 2) },
     })
     expect(toHex(encodeMessage(decoded.message, codec()))).toBe(toHex(update(fields)))
   })

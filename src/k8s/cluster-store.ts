@@ -22,6 +22,11 @@ import { resources } from './resources.ts'
 export interface KindSelection {
   readonly fieldSelector?: string
   readonly labelSelector?: string
+  /**
+   * This process never writes objects of this kind and does not look at their status: it is not kept, and an object that changed
+   * only there is not a change.
+   */
+  readonly withoutStatus?: boolean
 }
 
 export interface ClusterStoreOptions {
@@ -94,6 +99,7 @@ export function createClusterStore(options: ClusterStoreOptions): ClusterStore {
     createKindStore({
       kind,
       intern,
+      withoutStatus: options.select?.[kind]?.withoutStatus ?? false,
       onGarbage: () => options.log.warn({ event: 'kube-object-without-name', kind }),
       onChange: (key, before, after) => {
         refusals.stale = true
@@ -210,12 +216,21 @@ function reflect(kind: Kind, options: ClusterStoreOptions, sink: KindStore<Kind>
     log,
     signal,
     ...(kind === 'Secret' ? { namespace: options.namespace } : {}),
-    ...defaultSelection[kind],
-    ...options.select?.[kind],
+    ...selectorsOf({ ...defaultSelection[kind], ...options.select?.[kind] }),
     ...(pageLimit === undefined ? {} : { pageLimit }),
     ...(consistency === undefined ? {} : { consistency }),
     ...(watchSeconds === undefined ? {} : { watchSeconds }),
   })
+}
+
+function selectorsOf({
+  fieldSelector,
+  labelSelector,
+}: KindSelection): Pick<KindSelection, 'fieldSelector' | 'labelSelector'> {
+  return {
+    ...(fieldSelector === undefined ? {} : { fieldSelector }),
+    ...(labelSelector === undefined ? {} : { labelSelector }),
+  }
 }
 
 type ObservedSink = Parameters<typeof startReflector>[0]['sink']

@@ -24,6 +24,8 @@ export interface KindStoreOptions<K extends Kind> {
   /** Called for what is no Kubernetes object at all. */
   readonly onGarbage: () => void
   readonly intern: (text: string) => string
+  /** Do not keep `status`, nor tell of changes in it. */
+  readonly withoutStatus: boolean
 }
 
 interface Entry<K extends Kind> {
@@ -49,6 +51,7 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
   const values = new Map<string, KindValues[K]>()
   const refusals = new Map<string, ObjectRefusal>()
   const forgotten = new Set<string>()
+  const byContent = options.withoutStatus || comparedByContent.has(options.kind)
   let staged = new Map<string, Entry<K>>()
   let list = 0
   /** List and watch have told everything up to this version. */
@@ -56,7 +59,7 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
 
   const set = (key: string, next: Entry<K>): void => {
     const before = entries.get(key)
-    const kept = before === next ? next : withIdentity(options.kind, before, next)
+    const kept = before === next || !byContent ? next : withIdentity(before, next)
     entries.set(key, kept)
     if (kept.value === before?.value && kept.refusal === before?.refusal) return
     if (kept.value === undefined) values.delete(key)
@@ -80,7 +83,7 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
     const base = { resourceVersion: identity.resourceVersion, uid: identity.uid, absorbedDuring }
     switch (parsed.type) {
       case 'value':
-        return { ...base, value: parsed.value }
+        return { ...base, value: options.withoutStatus ? statusless(parsed.value) : parsed.value }
       case 'refusal':
         return { ...base, refusal: parsed.refusal }
       case 'nothing':
@@ -175,9 +178,13 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
 const keyOf = (identity: RawIdentity): string =>
   identity.namespace === '' ? (identity.name ?? '') : `${identity.namespace}/${identity.name ?? ''}`
 
+const noStatus = Object.freeze({})
+
+const statusless = <V extends object>(value: V): V => ('status' in value ? { ...value, status: noStatus } : value)
+
 /** `next`, holding the value of `before` where nothing that anybody reads has changed. */
-function withIdentity<K extends Kind>(kind: K, before: Entry<K> | undefined, next: Entry<K>): Entry<K> {
-  if (before?.value === undefined || next.value === undefined || !comparedByContent.has(kind)) return next
+function withIdentity<K extends Kind>(before: Entry<K> | undefined, next: Entry<K>): Entry<K> {
+  if (before?.value === undefined || next.value === undefined) return next
   const comparable: { readonly meta: ObjectMeta } = next.value
   const { resourceVersion, generation } = before.value.meta
   const same = isDeepStrictEqual(before.value, {

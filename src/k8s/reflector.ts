@@ -41,7 +41,7 @@ export interface ReflectorOptions {
   readonly log: Log
   /** Ends everything. */
   readonly signal: AbortSignal
-  /** Objects a page; default 500. */
+  /** Objects a page; default 250. */
   readonly pageLimit?: number
   /** Default quorum. `cache` spares the storage where many clients start at once. */
   readonly consistency?: Consistency
@@ -68,7 +68,8 @@ export interface Reflector {
   readonly confirm: () => Promise<void>
 }
 
-const defaultPageLimit = 500
+/** Half of what is customary: a page is garbage at once, and its size is what a list adds to the process's peak. */
+const defaultPageLimit = 250
 const defaultWatchSeconds = 300
 /** How much later than the server we end a watch that it should have ended. */
 const watchMarginMs = 15_000

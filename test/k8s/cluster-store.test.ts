@@ -323,6 +323,21 @@ test('an agent follows its own Node and the Vips, and nothing else', async () =>
   expect(store.view().services.size).toBe(0)
 })
 
+test('without status, a Vip that changed only there is the same Vip', async () => {
+  const on = await cluster()
+  on.server.objects.put({ ...vip('203.0.113.10'), status: { announcedTo: ['leaf1'] } })
+  const store = follow(on, { kinds: ['Vip'], select: { Vip: { withoutStatus: true } } })
+  await store.whenSynced(soon)
+  const before = store.view().vips.get('203.0.113.10')
+  expect(before?.status).toEqual({})
+  store.takeChanges()
+  on.server.objects.put({ ...vip('203.0.113.10'), status: { announcedTo: ['leaf1', 'leaf2'] } })
+  on.server.objects.put(vip('203.0.113.11'))
+  await until('the Vip after it came', () => store.view().vips.size === 2)
+  expect(store.view().vips.get('203.0.113.10')).toBe(before)
+  expect([...(store.takeChanges().get('Vip') ?? [])]).toEqual(['203.0.113.11'])
+})
+
 test('missing permissions are reported in words and tried again', async () => {
   const on = await cluster()
   const undo = on.server.faults.inject(

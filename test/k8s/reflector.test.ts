@@ -115,7 +115,7 @@ test('a watch asks for bookmarks, for a bounded time, from the version of the li
     timeoutSeconds: '300',
     labelSelector: 'a=b',
   })
-  expect(Object.fromEntries(lists()[0]?.query ?? [])).toEqual({ limit: '500', labelSelector: 'a=b' })
+  expect(Object.fromEntries(lists()[0]?.query ?? [])).toEqual({ limit: '250', labelSelector: 'a=b' })
 })
 
 test('a watch that the server forgot to end is opened again, from the last bookmark', async () => {

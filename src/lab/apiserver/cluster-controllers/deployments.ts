@@ -70,7 +70,7 @@ function step(objects: Objects, deployment: JsonObject, pods: readonly JsonObjec
   const unavailable = recreate ? replicas : absolute(rolling['maxUnavailable'], replicas, Math.floor)
   const room = recreate && old.length + pods.length - live.length > 0 ? 0 : replicas + surge - live.length
   for (let i = 0; i < Math.min(replicas - current.length, room); i++) createPod(objects, deployment, hash)
-  const surplus = current.toSorted(leastUsefulFirst).slice(0, Math.max(0, current.length - replicas))
+  const surplus = chooseSurplus(current, current.length - replicas)
   for (const pod of surplus) deletePod(objects, pod)
   // Old pods that are not ready cost nothing; ready ones go while enough others are.
   let ready = live.filter((pod) => isReady(pod) && !surplus.includes(pod)).length
@@ -81,6 +81,20 @@ function step(objects: Objects, deployment: JsonObject, pods: readonly JsonObjec
     }
     deletePod(objects, pod)
   }
+}
+
+// One after the other: a pod that is not ready, or else one from the node that has most of them.
+function chooseSurplus(pods: readonly JsonObject[], count: number): readonly JsonObject[] {
+  const chosen: JsonObject[] = []
+  const nodeOf = (pod: JsonObject): string => stringAt(pod, 'spec', 'nodeName') ?? ''
+  while (chosen.length < count) {
+    const left = pods.filter((pod) => !chosen.includes(pod))
+    const crowd = (pod: JsonObject): number => left.filter((each) => nodeOf(each) === nodeOf(pod)).length
+    const [next] = left.toSorted((a, b) => leastUsefulFirst(a, b) || crowd(b) - crowd(a))
+    if (next === undefined) break
+    chosen.push(next)
+  }
+  return chosen
 }
 
 const leastUsefulFirst = (a: JsonObject, b: JsonObject): number => usefulness(a) - usefulness(b)

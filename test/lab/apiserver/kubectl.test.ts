@@ -114,6 +114,12 @@ describe.skipIf(!available)('kubectl', () => {
       )
     })
 
+    test('says of a kind that is not installed that it is not', async () => {
+      expect(await refused('apply -f -', 'apiVersion: example.net/v1\nkind: Missing\nmetadata: {name: m}\n')).toContain(
+        'no matches for kind "Missing" in version "example.net/v1"',
+      )
+    })
+
     test('--server-side reports a conflict and overcomes it with --force-conflicts', async () => {
       await ok('apply --server-side --field-manager=one -f -', service('ssa', '[{port: 80, name: a}]'))
       const conflict = await refused(

@@ -58,10 +58,18 @@ export function openApiV3Document(registry: Registry, path: string): Reply | und
 
 const info = { title: 'Kubernetes', version: 'v1.32.0+lab' }
 
-/** GET /openapi/v2. Throws NotAcceptable for clients that take protocol buffers only. */
+const protobufType = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf'
+
+/**
+ * GET /openapi/v2. As protocol buffers it is a document without definitions: kubectl asks for that form when it meets a kind it
+ * does not find in v3, validates what it finds there, and goes on to say that the kind is not installed. Throws NotAcceptable.
+ */
 export function openApiV2(registry: Registry, accept: string | undefined): Reply {
-  const takesJson = parseAccept(accept).some(({ type }) => type === 'application/json' || type === '*/*')
-  if (!takesJson) throw notAcceptable(['application/json'])
+  const ranges = parseAccept(accept)
+  const takesJson = ranges.some(({ type }) => type === 'application/json' || type === '*/*')
+  if (!takesJson && ranges.some(({ type }) => type.startsWith('application/com.github.proto-openapi.spec.v2')))
+    return { code: 200, body: emptyProtobufDocument(), contentType: protobufType, headers: {} }
+  if (!takesJson) throw notAcceptable(['application/json', protobufType])
   return textReply(
     200,
     remembered(registry, 'v2', () => {
@@ -70,6 +78,12 @@ export function openApiV2(registry: Registry, accept: string | undefined): Reply
       return { swagger: '2.0', info, paths, definitions: schemas.components }
     }),
   )
+}
+
+// Document { 1: swagger, 2: Info { 1: title, 2: version } }, all of it short text: one byte says a field, one its length.
+function emptyProtobufDocument(): string {
+  const field = (number: number, bytes: string): string => String.fromCharCode((number << 3) | 2, bytes.length) + bytes
+  return field(1, '2.0') + field(2, field(1, info.title) + field(2, info.version))
 }
 
 interface OperationFacts {

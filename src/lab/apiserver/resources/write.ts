@@ -112,7 +112,8 @@ export function updateObject(
 
 /**
  * The common end of update, patch and apply: `body` is the complete new object in the form of the API. Its resourceVersion and
- * uid, where present, are preconditions. */
+ * uid, where present, are preconditions.
+ */
 export function replaceObject(
   cluster: Cluster,
   target: Target,

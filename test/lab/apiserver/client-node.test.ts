@@ -13,7 +13,7 @@ import {
   Watch,
 } from '@kubernetes/client-node'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { apiForFile, widget, widgetCrd } from './support.ts'
+import { apiForFile, eventually, widget, widgetCrd } from './support.ts'
 
 const api = apiForFile({ authorization: 'RBAC', watchHistory: 20, bookmarkIntervalMs: 100 })
 const config = new KubeConfig()
@@ -103,17 +103,17 @@ describe('an informer', () => {
     informer.on('error', () => setImmediate(() => informer.start()))
     await informer.start()
     try {
-      await expect.poll(() => seen).toContain('add before')
+      await eventually(() => seen).toContain('add before')
       putService('after')
-      await expect.poll(() => seen).toContain('add after')
+      await eventually(() => seen).toContain('add after')
       putService('after', { changed: 'yes' })
-      await expect.poll(() => seen).toContain('update after')
+      await eventually(() => seen).toContain('update after')
       const listsBefore = lists
       // The watch ends while the server moves on further than it remembers.
       await api.server().restart({ keepData: true })
       for (let i = 0; i < 100; i++) putService('after', { round: String(i) })
       putService('last')
-      await expect.poll(() => seen, { timeout: 20_000 }).toContain('add last')
+      await eventually(() => seen).toContain('add last')
       expect(lists).toBeGreaterThan(listsBefore)
     } finally {
       await informer.stop()

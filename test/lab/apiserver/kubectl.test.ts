@@ -9,7 +9,7 @@ import {
   startClusterControllers,
 } from '../../../src/lab/apiserver/cluster-controllers/cluster-controllers.ts'
 import { type ApiServerHandle, startApiServer } from '../../../src/lab/apiserver/server.ts'
-import { widgetCrd } from './support.ts'
+import { eventually, widgetCrd } from './support.ts'
 
 const kubectl = process.env['BELLHOP_KUBECTL'] ?? 'kubectl'
 const available = spawnSync(kubectl, ['version', '--client']).status === 0
@@ -189,9 +189,9 @@ describe.skipIf(!available)('kubectl', () => {
       await ok('create configmap followed')
       const { lines, child } = following(['get', 'cm', 'followed', '-w', '--no-headers', ...format])
       try {
-        await expect.poll(() => lines).toEqual([expect.stringMatching(before)])
+        await eventually(lines).toEqual([expect.stringMatching(before)])
         await ok('patch cm followed --type=merge -p {"data":{"a":"b"}}')
-        await expect.poll(() => lines).toEqual([expect.stringMatching(before), expect.stringMatching(after)])
+        await eventually(lines).toEqual([expect.stringMatching(before), expect.stringMatching(after)])
       } finally {
         child.kill()
         await ok('delete cm followed')
@@ -290,7 +290,7 @@ describe.skipIf(!available)('kubectl', () => {
     test('with a finalizer are deleted when it is gone', async () => {
       await ok('patch wd w --type=merge -p {"metadata":{"finalizers":["example.com/hold"]}}')
       const deleting = ok('delete wd w --timeout=15s')
-      await expect.poll(() => ok('get wd w -o jsonpath={.metadata.deletionTimestamp}')).not.toBe('')
+      await eventually(() => ok('get wd w -o jsonpath={.metadata.deletionTimestamp}')).not.toBe('')
       await ok('patch wd w --type=merge -p {"metadata":{"finalizers":null}}')
       expect(await deleting).toContain('"w" deleted')
     })
@@ -357,7 +357,7 @@ describe.skipIf(!available)('kubectl', () => {
       expect(nodes.split(' ').toSorted()).toEqual(['n1', 'n2', 'n3'])
       const slices =
         'get endpointslices -l kubernetes.io/service-name=exposed -o jsonpath={.items[*].endpoints[*].nodeName}'
-      await expect.poll(async () => (await ok(slices)).split(' ').toSorted()).toEqual(['n1', 'n2', 'n3'])
+      await eventually(async () => (await ok(slices)).split(' ').toSorted()).toEqual(['n1', 'n2', 'n3'])
     })
 
     test('set image, scale, restart and drain move its pods', async () => {
@@ -365,26 +365,28 @@ describe.skipIf(!available)('kubectl', () => {
       await ok('rollout status deploy/web --timeout=10s')
       expect(await ok('get pods -l app=web -o jsonpath={.items[*].spec.containers[0].image}')).toBe('two two two')
       await ok('scale deploy web --replicas=1')
-      await expect.poll(async () => (await ok('get pods -l app=web -o name')).split('\n').length).toBe(1)
+      await eventually(async () => (await ok('get pods -l app=web -o name')).split('\n').length).toBe(1)
       await ok('rollout restart deploy/web')
       expect(await ok('rollout status deploy/web --timeout=10s')).toContain('successfully rolled out')
       const node = await ok('get pods -l app=web -o jsonpath={.items[0].spec.nodeName}')
       await ok(`drain ${node} --force --timeout=10s`)
       expect(await ok(`get node ${node} --no-headers`)).toContain('Ready,SchedulingDisabled')
-      await expect.poll(() => ok('get pods -l app=web -o jsonpath={.items[*].spec.nodeName}')).not.toContain(node)
+      await eventually(() => ok('get pods -l app=web -o jsonpath={.items[*].spec.nodeName}')).not.toContain(node)
     })
 
     test('delete takes the pods along', async () => {
       await ok('delete deploy web --timeout=10s')
-      await expect.poll(() => ok('get pods -l app=web -o name')).toBe('')
+      await eventually(() => ok('get pods -l app=web -o name')).toBe('')
     })
   })
 })
 
-/** The lines that a command prints while it runs. */
-function following(args: readonly string[]): { readonly lines: readonly string[]; readonly child: ChildProcess } {
-  const lines: string[] = []
+/** The whole lines that a command has printed so far. */
+function following(args: readonly string[]): { readonly lines: () => readonly string[]; readonly child: ChildProcess } {
+  let text = ''
   const child = spawn(kubectl, [...options('admin'), ...args])
-  child.stdout.on('data', (chunk: Buffer) => lines.push(...chunk.toString().trim().split('\n')))
-  return { lines, child }
+  child.stdout.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+  })
+  return { lines: () => text.split('\n').slice(0, -1), child }
 }

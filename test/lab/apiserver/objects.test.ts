@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { apiForFile, configMap, configMaps, widget, widgetCrd, widgets } from './support.ts'
+import { apiForFile, configMap, configMaps, eventually, widget, widgetCrd, widgets } from './support.ts'
 
 const api = apiForFile()
 
@@ -206,9 +206,9 @@ describe('delete', () => {
     const gone = api.watch('/api/v1/namespaces?watch=1&fieldSelector=metadata.name%3Ddoomed', (seen) =>
       seen.some(({ type }) => type === 'DELETED'),
     )
-    await expect
-      .poll(async () => (await api.call('GET', `${inside}/inside`)).body['metadata'])
-      .toHaveProperty('deletionTimestamp')
+    await eventually(async () => (await api.call('GET', `${inside}/inside`)).body['metadata']).toHaveProperty(
+      'deletionTimestamp',
+    )
     await api.call('PATCH', `${inside}/inside`, {
       type: 'application/merge-patch+json',
       body: { metadata: { finalizers: null } },
@@ -331,7 +331,7 @@ describe('discovery', () => {
       components: { schemas: { 'org.example.v1.Gadget': { 'x-kubernetes-group-version-kind': [{ kind: 'Gadget' }] } } },
     })
     await api.call('DELETE', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gadgets.example.org')
-    await expect.poll(async () => (await api.call('GET', '/apis/example.org')).code).toBe(404)
+    await eventually(async () => (await api.call('GET', '/apis/example.org')).code).toBe(404)
   })
 
   test('aggregated discovery is given to those who ask for it', async () => {

@@ -1,6 +1,6 @@
 // A server for one test file, and requests to it as plain HTTP: what a test says is what goes over the wire.
 
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import type { JsonObject } from '../../../src/lab/apiserver/json.ts'
 import { type ApiServerHandle, type ApiServerOptions, startApiServer } from '../../../src/lab/apiserver/server.ts'
 
@@ -178,3 +178,7 @@ export const widget = (name: string, spec: JsonObject): JsonObject => ({
   metadata: { name },
   spec,
 })
+
+/** Awaits that a reading satisfies a matcher, long enough for a machine that is busy with other tests. */
+export const eventually = <T>(read: () => T): ReturnType<typeof expect.poll<T>> =>
+  expect.poll(read, { timeout: 20_000 })

@@ -58,7 +58,8 @@ export function openApiV3Document(registry: Registry, path: string): Reply | und
 
 const info = { title: 'Kubernetes', version: 'v1.32.0+lab' }
 
-const protobufType = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf'
+// Asked for with an @ in it, which is no media type; answered without, as the real server does.
+const protobufType = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf'
 
 /**
  * GET /openapi/v2. As protocol buffers it is a document without definitions: kubectl asks for that form when it meets a kind it

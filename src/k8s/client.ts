@@ -2,13 +2,12 @@
 // request, a bound on how many run at once, and patience where the server asks for it (429, Retry-After).
 // Deliberately small: paths, kinds and meaning belong to the callers.
 
-import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
-import type { Socket } from 'node:net'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
-import { type Credentials, type CredentialsSource, loadCredentials, type TlsMaterial } from './credentials.ts'
+import { type Connector, createConnector, type Sendable } from './connector.ts'
+import { type Credentials, type CredentialsSource, loadCredentials } from './credentials.ts'
 import { createGate } from './gate.ts'
 import { asObject, type RawObject } from './json.ts'
 import { describeForeignBody, errorFromAnswer, type KubeError, localError } from './kube-error.ts'
@@ -74,8 +73,6 @@ const answerBytesMax = 256 * 1024 * 1024
 const lineBytesMax = 32 * 1024 * 1024
 const throttledAttemptsMax = 5
 const retryAfterSecondsMax = 30
-const keepAliveProbeMs = 10_000
-const idleSocketMs = 90_000
 
 const contentTypes: Readonly<Record<PatchType, string>> = {
   json: 'application/json-patch+json',
@@ -149,63 +146,6 @@ function throttledForSeconds(error: KubeError): number | undefined {
 const cancelled = localError('Cancelled', 'the request was cancelled')
 
 // --------------------------------------------------------------------------------------------------- one exchange
-
-interface Sendable {
-  readonly method: KubeRequest['method']
-  readonly path: string
-  readonly query?: Readonly<Record<string, string>>
-  readonly body?: string
-  readonly contentType?: string
-}
-
-interface Connector {
-  /** A request ready to be ended, with credentials and agent. */
-  readonly open: (sendable: Sendable) => Promise<Result<ClientRequest, KubeError>>
-  readonly close: () => void
-}
-
-function createConnector(credentials: Credentials, options: KubeClientOptions): Connector {
-  const secure = credentials.server.protocol === 'https:'
-  const prefix = credentials.server.pathname.replace(/\/$/, '')
-  let held: { readonly fingerprint: string; readonly agent: HttpAgent } | undefined
-  // A renewed client certificate or CA needs new connections; those in use end on their own, idle ones time out.
-  const agentFor = (tls: TlsMaterial): HttpAgent => {
-    const fingerprint = [tls.ca, tls.cert, tls.key, tls.servername, tls.rejectUnauthorized].join('\n')
-    if (held?.fingerprint !== fingerprint) {
-      const common = { keepAlive: true, timeout: idleSocketMs }
-      held = { fingerprint, agent: secure ? new HttpsAgent({ ...common, ...tls }) : new HttpAgent(common) }
-    }
-    return held.agent
-  }
-  return {
-    close: () => held?.agent.destroy(),
-    open: async (sendable) => {
-      const current = await credentials.current()
-      if (!current.ok) return current
-      const query = new URLSearchParams(sendable.query).toString()
-      const opened = (secure ? httpsRequest : httpRequest)({
-        protocol: credentials.server.protocol,
-        hostname: credentials.server.hostname.replace(/^\[|\]$/g, ''),
-        port: credentials.server.port === '' ? (secure ? 443 : 80) : Number(credentials.server.port),
-        method: sendable.method,
-        path: `${prefix}${sendable.path}${query === '' ? '' : `?${query}`}`,
-        agent: current.value.proxyAgent ?? agentFor(current.value.tls),
-        headers: {
-          accept: 'application/json',
-          'user-agent': options.userAgent,
-          ...current.value.headers,
-          ...(sendable.body === undefined
-            ? {}
-            : { 'content-type': sendable.contentType, 'content-length': Buffer.byteLength(sendable.body) }),
-        },
-      })
-      // The kernel notices a peer that vanished within about 20 s, also under a watch on which nothing is sent.
-      opened.once('socket', (socket: Socket) => socket.setKeepAlive(true, keepAliveProbeMs))
-      opened.setNoDelay(true)
-      return ok(opened)
-    },
-  }
-}
 
 /** Sends, collects the whole answer, parses it. A GET that met a connection the server had just closed is sent once more. */
 async function exchange(

@@ -23,6 +23,7 @@ function createProgram(): Command {
     .addOption(optionOf(settings.serviceClass))
     .addOption(optionOf(settings.defaultClass))
     .addOption(optionOf(settings.controllerHttpPort))
+    .addOption(optionOf(settings.record))
     .addOption(optionOf(settings.logLevel))
     .addOption(optionOf(settings.logFormat))
     .action(async (flags: ControllerFlags) => (await import('./verbs/controller.ts')).controllerVerb(flags))
@@ -47,6 +48,12 @@ function createProgram(): Command {
     .action(async () => void process.stdout.write(`${(await import('./verbs/crds.ts')).renderCrds()}\n`))
 
   program
+    .command('replay')
+    .argument('<file>', 'a file that controller --record wrote')
+    .description('play a recording of BGP sessions through the state machine and print the changes of state')
+    .action(async (file: string) => (await import('./verbs/replay.ts')).replayVerb(file))
+
+  program
     .command('demo')
     .description('build a cluster, two routers and a client in network namespaces, and show the whole story')
     .action(async () => (await import('./verbs/demo.ts')).demoVerb())
@@ -62,5 +69,11 @@ function createProgram(): Command {
     .action(() => void process.stdout.write(`${version}\n`))
   return program
 }
+
+// Whoever reads our output may stop reading: `bellhop crds | head`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
 
 await createProgram().parseAsync()

@@ -17,7 +17,7 @@ export async function runProcess(
   work: (deps: { readonly log: Log; readonly signal: AbortSignal }) => Promise<void>,
 ): Promise<void> {
   const pretty = options.logFormat === 'pretty' || (options.logFormat === 'auto' && process.stdout.isTTY === true)
-  const log = createLog({ level: options.logLevel, pretty, name })
+  const log = await createLog({ level: options.logLevel, pretty, name })
   const ending = new AbortController()
   const onSignal = (signal: NodeJS.Signals): void => {
     if (ending.signal.aborted) process.exit(1)
@@ -34,16 +34,11 @@ export async function runProcess(
     await work({ log, signal: ending.signal })
     process.exitCode = 0
   } catch (error) {
-    log.error({
-      event: 'failed',
-      message: error instanceof Error ? error.message : String(error),
-      stack: stackOf(error),
-    })
+    log.error({ event: 'failed', message: error instanceof Error ? error.message : String(error) })
+    if (error instanceof Error) log.debug({ event: 'failed-at', stack: error.stack })
     process.exitCode = 1
   } finally {
     process.off('SIGTERM', onSignal)
     process.off('SIGINT', onSignal)
   }
 }
-
-const stackOf = (error: unknown): string | undefined => (error instanceof Error ? error.stack : undefined)

@@ -88,6 +88,12 @@ export const settings = {
     fallback: 7475,
     parse: wholeNumber(0, 65535),
   }),
+  record: setting({
+    flags: '--record <directory>',
+    env: 'BELLHOP_RECORD',
+    describe: 'record what every BGP session goes through, two files of at most 8 MB a peer, for bellhop replay',
+    parse: text,
+  }),
   iptablesBackend: setting({
     flags: '--iptables-backend <auto|nft|legacy>',
     env: 'BELLHOP_IPTABLES_BACKEND',

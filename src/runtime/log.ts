@@ -16,16 +16,17 @@ export interface Log {
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
-/** Creates the log of a process. `pretty` needs pino-pretty, which only development installs. */
-export function createLog(options: { readonly level: LogLevel; readonly pretty: boolean; readonly name: string }): Log {
+/** Creates the log of a process: JSON lines, or text for people. */
+export async function createLog(options: {
+  readonly level: LogLevel
+  readonly pretty: boolean
+  readonly name: string
+}): Promise<Log> {
   const base = { level: options.level, base: { name: options.name }, timestamp: pino.stdTimeFunctions.isoTime }
-  const logger = options.pretty
-    ? pino({
-        ...base,
-        transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname,name', messageKey: 'event' } },
-      })
-    : pino({ ...base, formatters: { level: (label) => ({ level: label }) } })
-  return wrap(logger)
+  if (!options.pretty) return wrap(pino({ ...base, formatters: { level: (label) => ({ level: label }) } }))
+  // Loaded only for people: a Pod never pays for it.
+  const { default: prettyStream } = await import('pino-pretty')
+  return wrap(pino({ ...base, messageKey: 'event' }, prettyStream({ ignore: 'pid,hostname,name', singleLine: true })))
 }
 
 function wrap(logger: pino.Logger): Log {

@@ -16,6 +16,7 @@ export interface ControllerFlags {
   readonly class: string
   readonly defaultClass: boolean
   readonly httpPort: number
+  readonly record?: string
   readonly logLevel: LogLevel
   readonly logFormat: 'auto' | 'json' | 'pretty'
 }
@@ -30,6 +31,7 @@ export const controllerVerb = (flags: ControllerFlags): Promise<void> =>
         node: flags.node ?? hostname(),
         serviceClass: { name: flags.class, handleDefault: flags.defaultClass },
         httpPort: flags.httpPort,
+        ...(flags.record === undefined ? {} : { recordDirectory: flags.record }),
         version,
       },
       { clock: systemClock, random: Math.random, log, signal },

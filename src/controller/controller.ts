@@ -33,6 +33,8 @@ export interface ControllerConfig {
   readonly serviceClass: ServiceClassRule
   /** 0 = no status server. */
   readonly httpPort: number
+  /** Where the BGP sessions are recorded; absent = nowhere. */
+  readonly recordDirectory?: string
   readonly version: string
 }
 
@@ -74,7 +76,12 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   if (!connected.ok) throw new Error(`no way to the API server: ${connected.error.message}`)
   const client = connected.value
   const store = createClusterStore({ client, kinds, namespace, clock, random, log, signal })
-  const speaker = createWorkerSpeaker({ log, hostname: config.node })
+  const { recordDirectory } = config
+  const speaker = createWorkerSpeaker({
+    log,
+    hostname: config.node,
+    ...(recordDirectory === undefined ? {} : { recordDirectory }),
+  })
   const announcer = createAnnouncer(createPlanner(), speaker)
   const replica = { name: config.name, node: config.node, sinceMs: clock.wallMs() }
 

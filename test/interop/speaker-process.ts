@@ -1,11 +1,13 @@
 // Bellhop's speaker as a program of its own, so that the tests can run it in a network namespace and kill it: takes
-// SpeakerCommands as JSON lines on standard input and prints SpeakerEvents as JSON lines on standard output.
+// SpeakerCommands as JSON lines on standard input and prints SpeakerEvents as JSON lines on standard output. An argument is the
+// directory to record the sessions in.
 
 import { createInterface } from 'node:readline'
 import type { SpeakerCommand } from '../../src/bgp/speaker/protocol.ts'
 import { createWorkerSpeaker } from '../../src/bgp/speaker/speaker.ts'
 
-const speaker = createWorkerSpeaker()
+const [recordDirectory] = process.argv.slice(2)
+const speaker = createWorkerSpeaker(recordDirectory === undefined ? {} : { recordDirectory })
 speaker.onEvent((event) => console.log(JSON.stringify(event)))
 
 createInterface({ input: process.stdin }).on('line', (line) => {

@@ -25,7 +25,7 @@ import type { Route } from '../rib/route.ts'
 import { type Announcer, createAnnouncer } from './announcer.ts'
 import { createPeerReport, type PeerReport, type SessionFacts } from './peer-report.ts'
 import type { PeerConfig, SessionStateName, SpeakerEvent } from './protocol.ts'
-import { freshMachine, type Recorder } from './recording.ts'
+import { freshMachine, outcomeOf, type Recorder } from './recording.ts'
 import { createRemembered, type Remembered } from './remembered.ts'
 import { dialOptionsOf, equal, maxPrefixesRetrySeconds, resettingChanges, sessionConfigOf } from './session-config.ts'
 import { createSessionIo, type SessionIo } from './session-io.ts'
@@ -236,7 +236,9 @@ export class Peer {
   }
 
   #recordConfig({ fresh }: { readonly fresh: boolean }): void {
-    this.#environment.record?.({ type: 'configured', peer: this.#config.name, config: this.#session, fresh })
+    const machine = this.#machine
+    const entry = { type: 'configured', peer: this.#config.name, config: this.#session } as const
+    this.#environment.record?.(fresh ? { ...entry, machine } : entry, machine)
   }
 
   #context(): SessionContext {
@@ -246,9 +248,12 @@ export class Peer {
   #step(input: PeerInput, connection?: Connection): void {
     const context = this.#context()
     const { nowMs, restarting } = context
-    this.#environment.record?.({ type: 'input', peer: this.#config.name, atMs: nowMs, restarting, input })
+    const { record } = this.#environment
+    const peer = this.#config.name
+    record?.({ type: 'input', peer, atMs: nowMs, restarting, input }, this.#machine)
     const [machine, actions] = peerTransition(this.#machine, input, context)
     this.#machine = machine
+    record?.({ type: 'outcome', peer, ...outcomeOf(machine, actions) }, machine)
     for (const action of actions) this.#perform(action, connection)
     for (const id of this.#ios.keys()) if (sessionOf(machine, id) === undefined) this.#ios.delete(id)
     const because = input.type === 'incoming' ? 'incoming connection' : input.event.type

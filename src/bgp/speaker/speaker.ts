@@ -13,6 +13,8 @@ export interface WorkerSpeakerOptions {
   readonly log?: Log
   /** Sent to peers in the fqdn capability. */
   readonly hostname?: string
+  /** Where the inputs and outcomes of every session are recorded, in files of bounded size (record-files.ts). */
+  readonly recordDirectory?: string
 }
 
 /** How long a speaker may take to close its sessions before its thread is ended. */
@@ -20,8 +22,11 @@ const stopTimeoutMs = 5000
 
 /** Starts a thread with a speaker in it. Events are delivered from the next turn of the event loop on. */
 export function createWorkerSpeaker(options: WorkerSpeakerOptions = {}): Speaker {
-  const { log, hostname } = options
-  const data: SpeakerWorkerData = hostname === undefined ? {} : { hostname }
+  const { log, hostname, recordDirectory } = options
+  const data: SpeakerWorkerData = {
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(recordDirectory === undefined ? {} : { recordDirectory }),
+  }
   const worker = new Worker(workerUrl, { workerData: data, name: 'bgp' })
   const listeners = new Set<(event: SpeakerEvent) => void>()
   const failureListeners = new Set<(error: Error) => void>()

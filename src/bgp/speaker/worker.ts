@@ -5,17 +5,31 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { systemClock } from '../../runtime/system-clock.ts'
 import { SpeakerCore } from './core.ts'
 import type { SpeakerCommand, SpeakerEvent } from './protocol.ts'
+import { createRecordFiles } from './record-files.ts'
+import type { Recorder } from './recording.ts'
 import { createTcpTransport } from './tcp-transport.ts'
 
 /** What the main thread passes on as `workerData`. */
 export interface SpeakerWorkerData {
   readonly hostname?: string
+  /** Where to record what the sessions go through; absent = nowhere. */
+  readonly recordDirectory?: string
 }
 
 const port = parentPort
 if (port === null) throw new Error('the speaker worker runs as a worker thread')
 
-const { hostname } = workerData as SpeakerWorkerData
+const { hostname, recordDirectory } = workerData as SpeakerWorkerData
+
+const recordFiles = (directory: string): Recorder =>
+  createRecordFiles({
+    directory,
+    failed: (reason) => {
+      const fields = { event: 'recording-failed', directory, reason }
+      port.postMessage({ type: 'log', level: 'warn', fields } satisfies SpeakerEvent)
+    },
+  })
+
 const core = new SpeakerCore({
   clock: systemClock,
   random: Math.random,
@@ -26,6 +40,7 @@ const core = new SpeakerCore({
     if (event.type === 'stopped') port.close()
   },
   ...(hostname === undefined ? {} : { hostname }),
+  ...(recordDirectory === undefined ? {} : { record: recordFiles(recordDirectory) }),
 })
 
 // The other end of the port is our own speaker.ts.

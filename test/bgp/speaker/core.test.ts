@@ -639,7 +639,9 @@ describe('a recording', () => {
     bench.pass(60)
     bench.ours.configure([peerOf(ours, router, { holdTimeSeconds: 30 })])
     bench.pass(10)
-    const states = [...replay(structuredClone(bench.ours.recorded))].map(({ state }) => state)
+    const replayed = [...replay(structuredClone(bench.ours.recorded))]
+    const states = replayed.map(({ state }) => state)
+    expect(replayed.filter(({ recorded }) => recorded !== undefined)).toEqual([])
     expect(states.filter((state, i) => state !== states[i - 1])).toEqual(bench.ours.states('router').slice(1))
     expect(states.at(-1)).toBe('Established')
   })

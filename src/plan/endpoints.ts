@@ -25,8 +25,9 @@ export function endpointWeight(
   policy: EndpointPolicy,
 ): 'counts' | 'last-resort' | 'ignored' {
   if (ready) return 'counts'
-  if (!serving || !terminating) return 'ignored'
-  return policy === 'Serving' ? 'counts' : 'last-resort'
+  if (!serving) return 'ignored'
+  if (policy === 'Serving') return 'counts'
+  return terminating ? 'last-resort' : 'ignored'
 }
 
 /** Unites all slices of one Service and one family, and counts what counts. An endpoint that stands in two slices is one. */

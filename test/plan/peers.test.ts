@@ -1,0 +1,185 @@
+import { expect, test } from 'vitest'
+import type { BgpConf, BgpPeer, Secret } from '../../src/k8s/objects.ts'
+import { parseRouterId } from '../../src/net/asn.ts'
+import { planPeers } from '../../src/plan/peers.ts'
+import type { PlanContext } from '../../src/plan/types.ts'
+import { must } from '../../src/runtime/result.ts'
+import { asn, conf, ip, meta, peer, view } from '../vip/cluster.ts'
+
+const context: PlanContext = { serviceClass: { name: 'bellhop.io/bgp', handleDefault: true }, nodeLiveness: new Map() }
+const { routerId: _, ...anonymous } = conf()
+
+interface Given {
+  readonly peers?: readonly BgpPeer[]
+  readonly confs?: readonly BgpConf[]
+  readonly secrets?: readonly Secret[]
+  readonly context?: Partial<PlanContext>
+}
+const plan = ({ peers = [peer('leaf', '10.0.0.1')], confs = [conf()], secrets = [], context: over = {} }: Given) =>
+  planPeers(view({ peers, confs, secrets }), { ...context, ...over }, () => 'all')
+
+const secret = (name: string, data: Readonly<Record<string, Uint8Array>>): Secret => ({
+  meta: meta(name, { namespace: 'bellhop-system' }),
+  data: new Map(Object.entries(data)),
+})
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+const guarded = peer('leaf', '10.0.0.1', { passwordSecretRef: { name: 'md5', key: 'password' } })
+
+test('a peer becomes a session with everything that was said, and the defaults of the rest', () => {
+  expect(plan({})).toEqual({
+    refusals: [],
+    configs: [
+      {
+        name: 'leaf',
+        address: '10.0.0.1',
+        port: 179,
+        peerAsn: 64513,
+        localAsn: 64512,
+        holdTimeSeconds: 90,
+        keepaliveSeconds: 30,
+        connectRetrySeconds: 10,
+        ttl: 1,
+        families: ['ipv4-unicast'],
+        addPath: 'auto',
+        nextHop: 'node',
+        passive: false,
+        maxPrefixesIn: 1000,
+        table: 'all',
+      },
+    ],
+  })
+})
+
+test.each<[string, Parameters<typeof peer>[2], Readonly<Record<string, unknown>>]>([
+  ['eBGP over one hop', {}, { ttl: 1 }],
+  ['eBGP over several hops', { ebgpMultihopTtl: 4 }, { ttl: 4 }],
+  ['iBGP', { asn: asn(64512) }, { ttl: 255, localAsn: 64512, peerAsn: 64512 }],
+  ['GTSM', { ttlSecurityHops: 1 }, { ttlSecurityHops: 1 }],
+  ["the session's own AS", { localAsn: asn(65010) }, { localAsn: 65010 }],
+  ['iBGP by its own AS', { localAsn: asn(64513) }, { ttl: 255 }],
+  ['families', { families: ['ipv4-unicast', 'ipv6-unicast'] }, { families: ['ipv4-unicast', 'ipv6-unicast'] }],
+  ['no families: that of the address', { families: [] }, { families: ['ipv4-unicast'] }],
+  ['a source address', { sourceAddress: ip('10.0.0.9') }, { sourceAddress: '10.0.0.9' }],
+  ['shutdown', { shutdown: 'maintenance' }, { shutdown: 'maintenance' }],
+  [
+    'its own graceful restart',
+    { gracefulRestart: { enabled: true, restartSeconds: 60, longLivedSeconds: 5 } },
+    { gracefulRestart: { restartSeconds: 60, longLivedSeconds: 5 } },
+  ],
+])('%s', (_, over, expected) => {
+  expect(plan({ peers: [peer('leaf', '10.0.0.1', over)] }).configs[0]).toMatchObject(expected)
+})
+
+test('graceful restart is that of the BgpConf unless the peer says otherwise', () => {
+  const on = conf({ gracefulRestart: { enabled: true, restartSeconds: 90, longLivedSeconds: 0 } })
+  const off = peer('leaf', '10.0.0.1', { gracefulRestart: { enabled: false, restartSeconds: 90, longLivedSeconds: 0 } })
+  expect(plan({ confs: [on] }).configs[0]?.gracefulRestart).toEqual({ restartSeconds: 90, longLivedSeconds: 0 })
+  expect(plan({ confs: [on], peers: [off] }).configs[0]).not.toHaveProperty('gracefulRestart')
+})
+
+test('a password is the text of the Secret, as it is', () => {
+  expect(
+    plan({ peers: [guarded], secrets: [secret('md5', { password: bytes('gehe1m ü') })] }).configs[0]?.password,
+  ).toBe('gehe1m ü')
+})
+
+// Every peer without a session, in an operator's words. Decision 10: no silent plain session.
+test.each<[string, Given, string, string]>([
+  ['no BgpConf', { confs: [] }, 'NoBgpConf', 'there is no BgpConf named default'],
+  [
+    'a BgpConf of another name',
+    { confs: [conf({ meta: meta('mine') })] },
+    'NoBgpConf',
+    'there is no BgpConf named default; mine is ignored',
+  ],
+  [
+    'no router id',
+    { confs: [anonymous] },
+    'NoRouterId',
+    'BgpConf default has no routerId, and this controller has no IPv4 address to take its place',
+  ],
+  ['no Secret', { peers: [guarded] }, 'SecretMissing', "there is no Secret md5 in Bellhop's namespace"],
+  [
+    'no such key',
+    { peers: [guarded], secrets: [secret('md5', { other: bytes('x') })] },
+    'SecretMissing',
+    'Secret md5 has no key password',
+  ],
+  [
+    'an empty password',
+    { peers: [guarded], secrets: [secret('md5', { password: bytes('') })] },
+    'PasswordInvalid',
+    'the password in Secret md5, key password, is empty',
+  ],
+  [
+    'a password of 81 bytes',
+    { peers: [guarded], secrets: [secret('md5', { password: bytes(`ü${'x'.repeat(79)}`) })] },
+    'PasswordInvalid',
+    'the password in Secret md5, key password, has 81 bytes: TCP-MD5 takes at most 80',
+  ],
+  [
+    'a password that is no text',
+    { peers: [guarded], secrets: [secret('md5', { password: Uint8Array.of(0xff, 0xfe) })] },
+    'PasswordInvalid',
+    'the password in Secret md5, key password, is not UTF-8 text',
+  ],
+  [
+    'an address that is no host',
+    { peers: [peer('leaf', '224.0.0.1')] },
+    'AddressInvalid',
+    '224.0.0.1 is a multicast address',
+  ],
+  [
+    'a source address of the other family',
+    { peers: [peer('leaf', '10.0.0.1', { sourceAddress: ip('fd00::1') })] },
+    'AddressInvalid',
+    'sourceAddress fd00::1 and address 10.0.0.1 are of different families',
+  ],
+  [
+    'ebgpMultihop within one AS',
+    { peers: [peer('leaf', '10.0.0.1', { asn: asn(64512), ebgpMultihopTtl: 2 })] },
+    'TtlConflict',
+    'ebgpMultihop is set, but AS 64512 is our own: iBGP sessions need none',
+  ],
+  [
+    'speaker: node',
+    { peers: [peer('leaf', '10.0.0.1', { speaker: 'node' })] },
+    'NodeSpeaker',
+    'speaker is "node": the agents of the selected nodes open the sessions, not the controllers',
+  ],
+])('%s is a refusal', (_, given, reason, message) => {
+  const { configs, refusals } = plan(given)
+  expect([configs, refusals]).toEqual([[], [{ peer: 'leaf', reason, message }]])
+})
+
+test('a password of 80 bytes is none', () => {
+  expect(plan({ peers: [guarded], secrets: [secret('md5', { password: bytes('x'.repeat(80)) })] }).configs.length).toBe(
+    1,
+  )
+})
+
+test("a router id comes from this replica's own address where the BgpConf has none", () => {
+  expect(
+    plan({ confs: [anonymous], context: { defaultRouterId: must(parseRouterId('10.0.0.7')) } }).configs.length,
+  ).toBe(1)
+})
+
+test('of two peers with one address the older keeps it; peers of the nodes have sessions of their own', () => {
+  const twins = [
+    peer('newer', '10.0.0.1', { meta: { creationTimestampMs: 2 } }),
+    peer('older', '10.0.0.1', { meta: { creationTimestampMs: 1 } }),
+    peer('nodes', '10.0.0.1', { speaker: 'node' }),
+  ]
+  const { configs, refusals } = plan({ peers: twins })
+  expect(configs.map(({ name }) => name)).toEqual(['older'])
+  expect(refusals.map(({ peer: name, reason }) => [name, reason])).toEqual([
+    ['newer', 'AddressConflict'],
+    ['nodes', 'NodeSpeaker'],
+  ])
+  expect(refusals[0]?.message).toBe('BgpPeer older is older and has the address 10.0.0.1 already')
+})
+
+test('one bad peer costs no other', () => {
+  const { configs, refusals } = plan({ peers: [guarded, peer('other', '10.0.0.2')] })
+  expect([configs.map(({ name }) => name), refusals.map(({ peer: name }) => name)]).toEqual([['other'], ['leaf']])
+})

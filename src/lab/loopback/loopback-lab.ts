@@ -42,17 +42,11 @@ const leafRouterIds = ['10.0.0.1', '10.0.0.2'] as const
 export async function startLoopbackLab(options: ApiServerOptions = {}): Promise<LoopbackLab> {
   const directory = mkdtempSync(path.join(tmpdir(), 'bellhop-loopback-'))
   const running = new Set<RunningController>()
-  const killAll = (): void => {
-    for (const { process: child } of running) child.kill('SIGKILL')
-  }
-  // However this process ends, the replicas end with it.
-  process.once('exit', killAll)
   const cleanups: (() => Promise<unknown>)[] = []
   let destroyed: Promise<void> | undefined
   const takeDown = async (keepDirectory: boolean | undefined): Promise<void> => {
     await Promise.all([...running].map(({ process: child }) => child.stop()))
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
-    process.off('exit', killAll)
     if (keepDirectory !== true) rmSync(directory, { recursive: true, force: true })
   }
   const destroy: LoopbackLab['destroy'] = (how) => {

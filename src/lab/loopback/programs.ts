@@ -53,7 +53,7 @@ export interface RunningController {
   readonly httpPort: number
 }
 
-/** Starts a replica; it may not be ready yet. */
+/** Starts a replica; it may not be ready yet. However this process ends, the replica ends with it. */
 export async function startControllerProcess(options: ControllerOptions): Promise<RunningController> {
   const httpPort = await freePort()
   const flags = {
@@ -66,12 +66,16 @@ export async function startControllerProcess(options: ControllerOptions): Promis
   }
   const args = ['controller', ...Object.entries(flags).flat(), ...(options.args ?? [])]
   const logPath = path.join(options.directory, `${options.name}.log`)
-  return { process: startProcess(nodeProgram('src/cli/main.ts', args), { logPath }), httpPort }
+  const replica = startProcess(nodeProgram('src/cli/main.ts', args), { logPath })
+  const kill = (): void => replica.kill('SIGKILL')
+  process.once('exit', kill)
+  void replica.end.then(() => process.off('exit', kill))
+  return { process: replica, httpPort }
 }
 
 /** Resolves once the replica has planned for the first time; fails at once, with its output, when it ends before. */
-export async function whenReady({ process, httpPort }: RunningController): Promise<void> {
-  await process.waitUntil(async () => (await fetch(`http://127.0.0.1:${httpPort}/readyz`)).ok, {
+export async function whenReady({ process: replica, httpPort }: RunningController): Promise<void> {
+  await replica.waitUntil(async () => (await fetch(`http://127.0.0.1:${httpPort}/readyz`)).ok, {
     what: 'the controller to be ready',
     timeoutMs: 30_000,
   })

@@ -137,7 +137,8 @@ export const nothingFails =
 async function untilReady(node: LabNode, program: LabProcess, port: number): Promise<void> {
   await program.waitUntil(
     async () => (await node.namespace.exec(['curl', '-sf', `http://127.0.0.1:${port}/readyz`])).status === 0,
-    { what: `port ${port} of ${node.name} to be ready` },
+    // Three programs start at once on a machine that is busy with a whole cluster.
+    { what: `port ${port} of ${node.name} to be ready`, timeoutMs: 60_000, intervalMs: 250 },
   )
 }
 

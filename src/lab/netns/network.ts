@@ -2,7 +2,7 @@
 // vanish together. Nothing is ever created in the machine's own namespace: a switch is a bridge in a namespace of its own
 // and cables are made directly between namespaces, so removing the namespaces removes everything.
 
-import { mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { type Exec, systemExec } from '../../runtime/exec.ts'
 import { directoryOf, type Owner, removeNamespace, startReaper, sweepLeftovers } from './leftovers.ts'
 import {
@@ -106,7 +106,8 @@ export async function createNetwork(options: NetworkOptions): Promise<Network> {
     namespaces.set(name, namespace)
     succeeded(await exec('ip', ['netns', 'add', namespace.kernelName]), `add namespace ${name}`)
     await namespace.ip(['link set lo up'])
-    await namespace.setSysctls({ ...hostSysctls, ...(forwarding ? routerSysctls : {}), ...sysctls })
+    const routing = forwarding ? { ...routerSysctls, ...hashSeed(namespaces.size) } : {}
+    await namespace.setSysctls({ ...hostSysctls, ...routing, ...sysctls })
     return namespace
   }
 
@@ -197,6 +198,13 @@ const hostSysctls: Readonly<Record<string, number>> = {
   'net.ipv4.ip_forward': 0,
   'net.ipv6.conf.all.forwarding': 0,
 }
+
+const hashSeedSysctl = 'net.ipv4.fib_multipath_hash_seed'
+
+// All namespaces share the kernel's one secret, so routers in a row would hash alike, and what one of them has sorted onto a leg
+// the next one would send down a single leg again (ECMP polarisation). Real routers differ. Kernels before 6.11 have no choice.
+const hashSeed = (serial: number): Readonly<Record<string, number>> =>
+  existsSync(`/proc/sys/${hashSeedSysctl.replaceAll('.', '/')}`) ? { [hashSeedSysctl]: serial * 7919 } : {}
 
 const routerSysctls: Readonly<Record<string, number>> = {
   'net.ipv4.ip_forward': 1,

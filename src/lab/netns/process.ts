@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { createInterface } from 'node:readline'
-import { waitFor } from './wait.ts'
+import { type WaitOptions, waitFor } from './wait.ts'
 
 export interface LabProcessOptions {
   readonly env?: Readonly<Record<string, string>>
@@ -27,7 +27,7 @@ export interface LabProcess {
   /** Looks until `look` gives something; fails at once, with the program's output, when the program ends before. */
   readonly waitUntil: <T>(
     look: () => T | undefined | false | Promise<T | undefined | false>,
-    options: { readonly what: string; readonly timeoutMs?: number },
+    options: Pick<WaitOptions, 'what' | 'timeoutMs' | 'intervalMs'>,
   ) => Promise<T>
   readonly kill: (signal: NodeJS.Signals) => void
   /** SIGTERM (or `signal`), SIGKILL after `graceMs` (default 3 000); resolves when the program has ended. */
@@ -75,14 +75,13 @@ export function startProcess(argv: readonly string[], options: LabProcessOptions
     output,
     onLine: (listener) => void listeners.push(listener),
     writeLine: (line) => void child.stdin.write(`${line}\n`),
-    waitUntil: async (look, { what, timeoutMs }) => {
+    waitUntil: async (look, wait) => {
       const outcome = await waitFor(async () => (ended === undefined ? wrap(await look()) : { gone: ended }), {
-        what,
+        ...wait,
         evidence: () => `output of ${argv.join(' ')}:\n${output()}`,
-        ...(timeoutMs === undefined ? {} : { timeoutMs }),
       })
       if ('found' in outcome) return outcome.found
-      throw new Error(`${argv.join(' ')} ended (${JSON.stringify(outcome.gone)}) before: ${what}\n${output()}`)
+      throw new Error(`${argv.join(' ')} ended (${JSON.stringify(outcome.gone)}) before: ${wait.what}\n${output()}`)
     },
     kill: (signal) => void child.kill(signal),
     stop: async ({ signal = 'SIGTERM', graceMs = 3000 } = {}) => {

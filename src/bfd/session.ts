@@ -84,9 +84,13 @@ export function startBfd(localDiscriminator: number, config: BfdConfig): BfdStep
   return [session, [{ type: 'send', packet: packetOf(session) }, transmitTimer(session)]]
 }
 
-/** Microseconds between packets before jitter: the slower of what we want and what the peer takes (section 6.8.7). */
+/** Microseconds between packets before jitter: the slower of what we want and what the peer takes (section 6.8.7); 0: none. */
 export const transmitInterval = (session: BfdSession): number =>
-  session.remote.minRx === 0 ? 0 : Math.max(session.txInUse, session.remote.minRx)
+  session.remote.minRx === 0 || isRemoteQuiet(session) ? 0 : Math.max(session.txInUse, session.remote.minRx)
+
+// Section 6.8.7: a peer in demand mode wants no packets while both are up, but for those of a poll sequence.
+const isRemoteQuiet = ({ remote, state, polling }: BfdSession): boolean =>
+  remote.demand && remote.state === 'Up' && state === 'Up' && !polling
 
 /** Microseconds without a packet after which the session is down (section 6.8.4). */
 export const detectionTime = (session: BfdSession): number =>

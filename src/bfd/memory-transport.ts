@@ -1,0 +1,232 @@
+// A network in memory for BFD: hosts by address, latency, loss, cuts, and processes that stall while their sockets fill. The twin of
+// the kernel's UDP for tests and simulations; time is the injected clock's.
+
+import { familyOf, type Ip } from '../net/ip.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { err, ok } from '../runtime/result.ts'
+import { placeKey } from './session-config.ts'
+import {
+  type BfdDatagram,
+  type BfdHops,
+  type BfdListener,
+  type BfdListenHandlers,
+  type BfdPath,
+  type BfdPlace,
+  type BfdSender,
+  type BfdSource,
+  type BfdTransport,
+  bfdPorts,
+  type TtlRule,
+} from './transport.ts'
+
+/** One process with its sockets and its own view of time. */
+export interface BfdHost {
+  readonly transport: BfdTransport
+  /** Its timers do not fire while it is stalled. */
+  readonly clock: Clock
+  /** The process stops running; its sockets go on taking packets, as many as they hold. */
+  readonly stall: () => void
+  /** It runs again: first the timers that are due, then the packets, as an event loop has it. */
+  readonly resume: () => void
+  /** Another program holds the port. */
+  readonly occupy: (hops: BfdHops) => void
+  readonly vacate: (hops: BfdHops) => void
+  readonly addAddress: (address: Ip) => void
+}
+
+export interface BfdNetwork {
+  readonly host: (...addresses: readonly Ip[]) => BfdHost
+  /** Whether a packet arrives; asked for each. */
+  readonly setLoss: (isLost: (from: Ip, to: Ip) => boolean) => void
+  /** How many routers are between any two hosts. */
+  readonly setRouters: (count: number) => void
+  /** Sends a packet that no transport would. */
+  readonly inject: (packet: {
+    readonly from: Ip
+    readonly to: Ip
+    readonly hops: BfdHops
+    readonly ttl: number
+    readonly bytes: Uint8Array
+  }) => void
+}
+
+interface MemoryListener {
+  readonly place: BfdPlace
+  readonly handlers: BfdListenHandlers
+  rules: readonly TtlRule[]
+  waiting: BfdDatagram[]
+}
+
+interface Host {
+  readonly addresses: Set<Ip>
+  readonly listeners: Map<string, MemoryListener>
+  readonly occupied: Set<BfdHops>
+  stalled: boolean
+  /** Timers that came due meanwhile. */
+  late: (() => void)[]
+}
+
+const ttlSent = 255
+/** As many as a socket of the usual size holds. */
+const waitingMax = 256
+
+/** Creates a network without hosts. `latencyMs` is the time from one host to another. */
+export function createBfdNetwork(options: { readonly clock: Clock; readonly latencyMs: () => number }): BfdNetwork {
+  const { clock, latencyMs } = options
+  const hosts: Host[] = []
+  const lastArrivalMs = new Map<string, number>()
+  let isLost: (from: Ip, to: Ip) => boolean = () => false
+  let routers = 0
+
+  const arrive = (host: Host, hops: BfdHops, source: BfdSource, to: Ip, ttl: number, bytes: Uint8Array): void => {
+    const listener = [...host.listeners.values()].find(
+      ({ place }) =>
+        place.hops === hops && place.family === familyOf(to) && (place.address === undefined || place.address === to),
+    )
+    if (listener === undefined || !passes(listener, source.address, ttl)) return
+    const datagram: BfdDatagram = { bytes, source: () => source }
+    if (!host.stalled) listener.handlers.received(datagram)
+    else if (listener.waiting.length < waitingMax) listener.waiting.push(datagram)
+  }
+
+  const inject: BfdNetwork['inject'] = ({ from, to, hops, ttl, bytes }) => {
+    if (isLost(from, to)) return
+    const copy = bytes.slice()
+    // A link delays, but does not reorder.
+    const now = clock.monotonicMs()
+    const link = `${from} ${to}`
+    const atMs = Math.max(now + latencyMs(), lastArrivalMs.get(link) ?? 0)
+    lastArrivalMs.set(link, atMs)
+    clock.setTimer(atMs - now, () => {
+      const host = hosts.find(({ addresses }) => addresses.has(to))
+      if (host !== undefined) arrive(host, hops, { address: from }, to, ttl, copy)
+    })
+  }
+
+  return {
+    host: (...addresses) => {
+      const host: Host = {
+        addresses: new Set(addresses),
+        listeners: new Map(),
+        occupied: new Set(),
+        stalled: false,
+        late: [],
+      }
+      hosts.push(host)
+      return {
+        transport: {
+          listen: (place, rules, handlers) => listen(host, place, rules, handlers),
+          open: (path) =>
+            open(host, path, (from, bytes) => {
+              const to = path.remoteAddress
+              inject({ from, to, hops: path.hops, ttl: ttlSent - routers, bytes })
+            }),
+        },
+        clock: clockOf(host, clock),
+        stall: () => {
+          host.stalled = true
+        },
+        resume: () => resume(host),
+        occupy: (hops) => void host.occupied.add(hops),
+        vacate: (hops) => void host.occupied.delete(hops),
+        addAddress: (address) => void host.addresses.add(address),
+      }
+    },
+    setLoss: (next) => {
+      isLost = next
+    },
+    setRouters: (count) => {
+      routers = count
+    },
+    inject,
+  }
+}
+
+const passes = ({ place, rules }: MemoryListener, source: Ip, ttl: number): boolean =>
+  place.hops === 'single' ? ttl === ttlSent : rules.every(({ address, ttlMin }) => address !== source || ttl >= ttlMin)
+
+function listen(
+  host: Host,
+  place: BfdPlace,
+  rules: readonly TtlRule[],
+  handlers: BfdListenHandlers,
+): ReturnType<BfdTransport['listen']> {
+  const { hops, family, address } = place
+  const at = `${address ?? 'any address'} UDP port ${bfdPorts[hops]}`
+  const rival = [...host.listeners.values()].some(
+    ({ place: other }) =>
+      other.hops === hops &&
+      other.family === family &&
+      (other.address === undefined || address === undefined || other.address === address),
+  )
+  if (rival || host.occupied.has(hops)) return err({ code: 'bfd-socket/in-use', reason: `${at} is in use` })
+  if (address !== undefined && !host.addresses.has(address))
+    return err({ code: 'bfd-socket/refused', reason: `${address} is not on this host` })
+  const listener: MemoryListener = { place, handlers, rules, waiting: [] }
+  const key = placeKey(place)
+  host.listeners.set(key, listener)
+  return ok({
+    drain: () => deliver(listener),
+    setTtlRules: (next) => {
+      listener.rules = next
+      return undefined
+    },
+    close: () => {
+      listener.waiting = []
+      if (host.listeners.get(key) === listener) host.listeners.delete(key)
+    },
+  } satisfies BfdListener)
+}
+
+function deliver(listener: MemoryListener): void {
+  const arrived = listener.waiting
+  listener.waiting = []
+  for (const datagram of arrived) listener.handlers.received(datagram)
+}
+
+function open(
+  host: Host,
+  { remoteAddress, localAddress }: BfdPath,
+  send: (from: Ip, bytes: Uint8Array) => void,
+): ReturnType<BfdTransport['open']> {
+  const source = localAddress ?? [...host.addresses].find((address) => familyOf(address) === familyOf(remoteAddress))
+  if (source === undefined || !host.addresses.has(source))
+    return err({ code: 'bfd-socket/refused', reason: `${source ?? 'no address'} is not on this host` })
+  let closed = false
+  return ok({
+    send: (bytes) => {
+      if (!closed) send(source, bytes)
+      return undefined
+    },
+    close: () => {
+      closed = true
+    },
+  } satisfies BfdSender)
+}
+
+const clockOf = (host: Host, clock: Clock): Clock => ({
+  monotonicMs: clock.monotonicMs,
+  wallMs: clock.wallMs,
+  setTimer: (delayMs, fire) => {
+    let cancelled = false
+    const cancel = clock.setTimer(delayMs, () => {
+      if (!host.stalled) fire()
+      else
+        host.late.push(() => {
+          if (!cancelled) fire()
+        })
+    })
+    return () => {
+      cancelled = true
+      cancel()
+    }
+  },
+})
+
+function resume(host: Host): void {
+  host.stalled = false
+  const late = host.late
+  host.late = []
+  for (const fire of late) fire()
+  for (const listener of [...host.listeners.values()]) deliver(listener)
+}

@@ -1,0 +1,110 @@
+// What the owner of the engine says about a session, what it is told back, and what two configurations have in common: plain
+// data, shared by the engine, its listeners and whoever configures them.
+
+import { familyOf, type Ip, isLinkLocal } from '../net/ip.ts'
+import type { BfdState } from './packet.ts'
+import type { BfdConfig } from './session.ts'
+import type { BfdPath, BfdPlace } from './transport.ts'
+
+export interface BfdSessionConfig {
+  /** The owner's name for the session; unique. */
+  readonly key: string
+  readonly remoteAddress: Ip
+  /** Interface of a link-local `remoteAddress`. */
+  readonly zone?: string
+  /** Source of our packets, and the only address at which the peer's are accepted. */
+  readonly localAddress?: Ip
+  /** Absent: a single hop, and only packets with TTL 255 count. `ttlMin` 1 lets packets come from anywhere. */
+  readonly multihop?: { readonly ttlMin: number }
+  /** Least interval between our packets, milliseconds. */
+  readonly transmitMs: number
+  /** Least interval at which we take packets, milliseconds. */
+  readonly receiveMs: number
+  readonly multiplier: number
+  /** Keep the session down and say so to the peer, so that it draws no conclusions (RFC 5880 section 6.8.16). */
+  readonly adminDown: boolean
+}
+
+export type BfdEvent =
+  | {
+      readonly type: 'state'
+      readonly key: string
+      readonly from: BfdState
+      readonly to: BfdState
+      /** Why: an index into bfdDiagnostics. */
+      readonly diagnostic: number
+      /** What the peer said last. `AdminDown` is no failure of the path (RFC 5882 section 3.2). */
+      readonly remoteState: BfdState
+    }
+  /** The session can not send or not hear, in an operator's words; without `reason` it can again. */
+  | { readonly type: 'error'; readonly key: string; readonly reason?: string }
+
+export interface BfdStatus {
+  readonly state: BfdState
+  /** Wall-clock milliseconds of the last change of `state`. */
+  readonly sinceMs: number
+  readonly diagnostic: number
+  readonly remoteState: BfdState
+  readonly localDiscriminator: number
+  /** 0 while the peer has not been heard. */
+  readonly remoteDiscriminator: number
+  /** In use: milliseconds between our packets before jitter; 0 when the peer wants none. */
+  readonly transmitMs: number
+  /** In use: milliseconds of silence after which the session is down. */
+  readonly detectionMs: number
+  readonly packetsIn: number
+  readonly packetsOut: number
+  readonly error?: string
+}
+
+/** RFC 5880 counts in microseconds. */
+export const microseconds = ({ transmitMs, receiveMs, multiplier }: BfdSessionConfig): BfdConfig => ({
+  desiredMinTx: 1000 * transmitMs,
+  requiredMinRx: 1000 * receiveMs,
+  detectMult: multiplier,
+})
+
+export const pathOf = ({ remoteAddress, zone, localAddress, multihop }: BfdSessionConfig): BfdPath => ({
+  hops: multihop === undefined ? 'single' : 'multi',
+  remoteAddress,
+  ...(zone === undefined ? {} : { zone }),
+  ...(localAddress === undefined ? {} : { localAddress }),
+})
+
+/** Whether packets of both go the same way: the session survives a change from one to the other. */
+export const samePath = (a: BfdSessionConfig, b: BfdSessionConfig): boolean =>
+  a.remoteAddress === b.remoteAddress &&
+  a.zone === b.zone &&
+  a.localAddress === b.localAddress &&
+  (a.multihop === undefined) === (b.multihop === undefined)
+
+/** One text a place. */
+export const placeKey = ({ hops, family, address, zone }: BfdPlace): string =>
+  `${hops} ${family} ${address ?? '*'}%${zone ?? ''}`
+
+/**
+ * Where to listen for these sessions. Of one family and kind it is either every address or a list: the kernel does not let one
+ * port be bound both ways.
+ */
+export function placesOf(configs: Iterable<BfdSessionConfig>): ReadonlyMap<string, BfdPlace> {
+  const all = [...configs].map((config) => ({ ...pathOf(config), family: familyOf(config.remoteAddress) }))
+  const open = new Set(all.filter(({ localAddress }) => localAddress === undefined).map(kindOf))
+  const places = all.map(({ hops, family, localAddress, zone }): BfdPlace => {
+    if (localAddress === undefined || open.has(kindOf({ hops, family }))) return { hops, family }
+    return {
+      hops,
+      family,
+      address: localAddress,
+      ...(zone !== undefined && isLinkLocal(localAddress) ? { zone } : {}),
+    }
+  })
+  return new Map(places.map((place) => [placeKey(place), place]))
+}
+
+const kindOf = ({ hops, family }: Pick<BfdPlace, 'hops' | 'family'>): string => `${hops} ${family}`
+
+/** Whether the session's packets arrive at this place. */
+export const arrivesAt = (config: BfdSessionConfig, { hops, family, address }: BfdPlace): boolean =>
+  pathOf(config).hops === hops &&
+  familyOf(config.remoteAddress) === family &&
+  (address === undefined || address === config.localAddress)

@@ -1,7 +1,7 @@
 // The command line: one verb a file, loaded only when it is asked for, so that the agent does not pay for the controller.
 
 import { Command } from 'commander'
-import { optionOf, settings } from './settings.ts'
+import { dropEmptyVariables, optionOf, settings } from './settings.ts'
 import type { AgentFlags } from './verbs/agent.ts'
 import type { ControllerFlags } from './verbs/controller.ts'
 import { version } from './version.ts'
@@ -76,4 +76,5 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
+dropEmptyVariables()
 await createProgram().parseAsync()

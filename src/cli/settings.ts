@@ -11,7 +11,10 @@ interface Setting<T> {
   readonly parse: (text: string) => T
 }
 
-const text = (value: string): string => value
+function text(value: string): string {
+  if (value === '') throw new InvalidArgumentError('it is empty.')
+  return value
+}
 
 function wholeNumber(least: number, most: number): (value: string) => number {
   return (value) => {
@@ -123,6 +126,11 @@ export const settings = {
     parse: oneOf('auto', 'json', 'pretty'),
   }),
 } as const
+
+/** A variable that is set to nothing is not set: this is how manifests and shells say so. */
+export function dropEmptyVariables(): void {
+  for (const { env } of Object.values(settings)) if (process.env[env] === '') delete process.env[env]
+}
 
 /** The row as a commander option. */
 export function optionOf<T>(row: Setting<T>): Option {

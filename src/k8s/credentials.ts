@@ -66,7 +66,7 @@ export async function loadCredentials(
         return ok(await kubeconfigCredentials(source, options.clock))
       case 'default':
         return ok(
-          process.env['KUBECONFIG'] === undefined && process.env['KUBERNETES_SERVICE_HOST'] !== undefined
+          (process.env['KUBECONFIG'] ?? '') === '' && process.env['KUBERNETES_SERVICE_HOST'] !== undefined
             ? inClusterCredentials(options.clock)
             : await kubeconfigCredentials({}, options.clock),
         )

@@ -1,0 +1,130 @@
+// The command line as a shell sees it: what is printed where, and the exit status.
+
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { parseAllDocuments } from 'yaml'
+import packageJson from '../../package.json' with { type: 'json' }
+import { nodeProgram, repositoryRoot } from '../../src/lab/netns/node-program.ts'
+import { startProcess } from '../../src/lab/netns/process.ts'
+import { type ExecResult, systemExec } from '../../src/runtime/exec.ts'
+
+/** Runs bellhop to its end. Nothing of our own surroundings decides for it. */
+function bellhop(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<ExecResult> {
+  const [node = '', ...rest] = nodeProgram('src/cli/main.ts', args)
+  return systemExec(node, rest, { env: { KUBECONFIG: '', ...env }, timeoutMs: 30_000 })
+}
+
+const verbs = ['controller', 'agent', 'crds', 'replay', 'demo', 'lab', 'version']
+
+describe('what bellhop prints', () => {
+  test('--help names every verb', async () => {
+    const { status, stdout, stderr } = await bellhop(['--help'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    for (const verb of verbs) expect(stdout).toMatch(new RegExp(`^  ${verb}\\b`, 'm'))
+  })
+
+  test('without a verb it prints the help where errors go, and fails', async () => {
+    const { status, stdout, stderr } = await bellhop([])
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toMatch(/^Usage: bellhop/)
+  })
+
+  test.each([
+    [
+      'controller',
+      '--kubeconfig --namespace --name --node --class --default-class --http-port --log-level --log-format',
+    ],
+    ['agent', '--kubeconfig --namespace --node --iptables-backend --check-seconds --http-port --cleanup'],
+  ])('%s --help names its flags and their variables', async (verb, flags) => {
+    const { status, stdout } = await bellhop([verb, '--help'])
+    expect(status).toBe(0)
+    for (const flag of flags.split(' ')) expect(stdout).toContain(`  ${flag}`)
+    for (const variable of ['KUBECONFIG', 'POD_NAMESPACE', 'NODE_NAME', 'BELLHOP_LOG_LEVEL'])
+      expect(stdout.replace(/\s+/g, ' ')).toContain(`env: ${variable}`)
+  })
+
+  test.each([[['version']], [['--version']], [['-V']]])('%j is the version of the package', async (args) => {
+    expect(await bellhop(args)).toEqual({ status: 0, stdout: `${packageJson.version}\n`, stderr: '' })
+  })
+
+  test('crds prints one definition for each file in crds/', async () => {
+    const { status, stdout } = await bellhop(['crds'])
+    expect(status).toBe(0)
+    const names = parseAllDocuments(stdout).map((document) => {
+      expect(document.errors).toEqual([])
+      return [document.getIn(['kind']), document.getIn(['metadata', 'name'])]
+    })
+    const files = readdirSync(path.join(repositoryRoot, 'crds')).filter((file) => file !== 'kustomization.yaml')
+    expect(names).toEqual(
+      files.sort().map((file) => ['CustomResourceDefinition', `${path.basename(file, '.yaml')}.bellhop.io`]),
+    )
+  })
+})
+
+describe('mistakes', () => {
+  test.each<[readonly string[], Readonly<Record<string, string>>, string]>([
+    [['frobnicate'], {}, "unknown command 'frobnicate'"],
+    [['--frobnicate'], {}, "unknown option '--frobnicate'"],
+    [['controller', '--nodes', 'n1'], {}, "unknown option '--nodes'\n(Did you mean --node?)"],
+    [['controller', 'now'], {}, "too many arguments for 'controller'"],
+    [['crds', 'vips'], {}, "too many arguments for 'crds'"],
+    [['replay'], {}, "missing required argument 'file'"],
+    [['controller', '--namespace'], {}, "option '--namespace <name>' argument missing"],
+    [['controller', '--http-port', '70000'], {}, 'a whole number from 0 to 65535 is needed, not "70000"'],
+    [['controller', '--log-level', 'loud'], {}, 'one of debug, info, warn, error is needed, not "loud"'],
+    [['agent', '--check-seconds', '0'], {}, 'a whole number from 1 to 3600 is needed, not "0"'],
+    [['controller'], { BELLHOP_HTTP_PORT: '70000' }, "value '70000' from env 'BELLHOP_HTTP_PORT' is invalid"],
+    [['agent'], { BELLHOP_IPTABLES_BACKEND: 'ebpf' }, "value 'ebpf' from env 'BELLHOP_IPTABLES_BACKEND' is invalid"],
+  ])('bellhop %j with %j', async (args, env, message) => {
+    const { status, stdout, stderr } = await bellhop(args, env)
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toContain(`error: `)
+    expect(stderr).toContain(message)
+    expect(stderr).toContain('(see --help)')
+    expect(stderr).not.toContain('    at ')
+  })
+
+  test.each<[string, readonly string[], Readonly<Record<string, string>>, string]>([
+    ['named by the flag', ['--kubeconfig', '/no/such/flag'], {}, '/no/such/flag'],
+    ['named by the environment', [], { KUBECONFIG: '/no/such/variable' }, '/no/such/variable'],
+    [
+      'named by both: the flag wins',
+      ['--kubeconfig', '/no/such/flag'],
+      { KUBECONFIG: '/no/such/variable' },
+      '/no/such/flag',
+    ],
+    ['the first of several', [], { KUBECONFIG: '/no/such/first:/no/such/second' }, "'/no/such/first'"],
+  ])('a kubeconfig that does not exist, %s, ends the controller with one line', async (_, args, env, file) => {
+    const { status, stdout } = await bellhop(['controller', '--log-format', 'json', ...args], env)
+    expect(status).toBe(1)
+    const line: unknown = JSON.parse(stdout)
+    expect(line).toMatchObject({ level: 'error', event: 'failed', message: expect.stringContaining(file) })
+  })
+})
+
+test('a controller whose API server never answers ends within five seconds of SIGTERM, with status 0', async () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'bellhop-cli-'))
+  const kubeconfig = path.join(directory, 'kubeconfig')
+  writeFileSync(
+    kubeconfig,
+    JSON.stringify({
+      ...{ apiVersion: 'v1', kind: 'Config', 'current-context': 'none' },
+      clusters: [{ name: 'none', cluster: { server: 'http://127.0.0.1:1' } }],
+      users: [{ name: 'none', user: {} }],
+      contexts: [{ name: 'none', context: { cluster: 'none', user: 'none' } }],
+    }),
+  )
+  const args = ['controller', '--kubeconfig', kubeconfig, '--log-format', 'json', '--http-port', '0']
+  const controller = startProcess(nodeProgram('src/cli/main.ts', args))
+  onTestFinished(async () => {
+    await controller.stop()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  await controller.waitUntil(() => controller.output().includes('"event":"controller-started"'), { what: 'the start' })
+  const sentAt = performance.now()
+  controller.kill('SIGTERM')
+  expect(await controller.end, controller.output()).toEqual({ status: 0, signal: null })
+  expect(performance.now() - sentAt).toBeLessThan(5000)
+})

@@ -14,7 +14,7 @@ import {
 } from '../k8s/objects.ts'
 import { familyOf } from '../net/ip.ts'
 import { hostPrefix, prefixOf } from '../net/prefix.ts'
-import { notServedBecause } from '../vip/service-class.ts'
+import { type NotServed, notServedBecause } from '../vip/service-class.ts'
 import type { RouteRules } from './attributes.ts'
 import { countEndpoints, type EndpointPolicy } from './endpoints.ts'
 import { type Backends, capNextHops, type NextHops, planNextHops } from './next-hops.ts'
@@ -86,6 +86,12 @@ export function planVip(vip: Vip, view: ClusterView, surroundings: Surroundings)
   }
 }
 
+const notServedWords: Readonly<Record<NotServed, string>> = {
+  deleting: 'is being deleted',
+  'not a LoadBalancer': 'is not of type LoadBalancer any more',
+  'another load balancer class': 'is of another load balancer class',
+}
+
 // Nothing is announced that is not recorded: the Vip names the Service by uid, the Service is still ours and shows the address.
 function servedBy(
   vip: Vip,
@@ -99,11 +105,7 @@ function servedBy(
     const service = view.services.get(name)
     const notServed = service === undefined ? undefined : notServedBecause(service, serviceClass)
     if (service?.meta.uid !== claim.uid) because = `Service ${name} does not exist any more`
-    else if (notServed !== undefined)
-      because =
-        notServed === 'deleting'
-          ? `Service ${name} is being deleted`
-          : `Service ${name} is ${notServed === 'another load balancer class' ? 'of another load balancer class' : 'not of type LoadBalancer'} any more`
+    else if (notServed !== undefined) because = `Service ${name} ${notServedWords[notServed]}`
     else if (!service.ingress.some(({ ip }) => ip === vip.address))
       because = `Service ${name} does not show the address in its status`
     else services.push(service)

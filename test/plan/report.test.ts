@@ -1,0 +1,510 @@
+// What people read with kubectl. Every status that any of these scenes produces is also judged by the schemas in crds/.
+
+import { describe, expect, test } from 'vitest'
+import type { SessionStatus } from '../../src/bgp/speaker/protocol.ts'
+import type { Condition, Kind } from '../../src/k8s/objects.ts'
+import type { JsonObject } from '../../src/lab/apiserver/json.ts'
+import { parseRouterId } from '../../src/net/asn.ts'
+import { planFromScratch } from '../../src/plan/plan.ts'
+import { createReporting, type Report, type ReportInput, report } from '../../src/plan/report.ts'
+import { must } from '../../src/runtime/result.ts'
+import { allocate } from '../../src/vip/allocate.ts'
+import { judge } from '../crds/crd-files.ts'
+import {
+  conf,
+  endpoint,
+  ip,
+  meta,
+  node,
+  peer,
+  policy,
+  pool,
+  service,
+  slice,
+  type ViewParts,
+  view,
+  vip,
+} from '../vip/cluster.ts'
+
+const serviceClass = { name: 'bellhop.io/bgp', handleDefault: true }
+const address = '203.0.113.10'
+const web = service('web', { ingress: [address], meta: { generation: 3 } })
+const up: SessionStatus = {
+  peer: 'leaf',
+  state: 'Established',
+  sinceMs: 60_000,
+  holdTimeSeconds: 90,
+  families: ['ipv4-unicast'],
+  addPath: ['ipv4-unicast'],
+  gracefulRestart: false,
+  peerRouterId: must(parseRouterId('10.1.0.1')),
+  localAddress: ip('10.0.0.250'),
+  announcedPaths: 2,
+  announcedPrefixes: 1,
+  receivedPrefixes: 4,
+  establishedCount: 1,
+  messagesIn: 5,
+  messagesOut: 6,
+  updatesOut: 2,
+}
+const down: SessionStatus = {
+  peer: 'leaf',
+  state: 'Active',
+  sinceMs: 90_000,
+  announcedPaths: 0,
+  announcedPrefixes: 0,
+  receivedPrefixes: 0,
+  establishedCount: 0,
+  messagesIn: 0,
+  messagesOut: 0,
+  updatesOut: 0,
+  lastError: 'connection refused',
+}
+
+function inputOf(parts: ViewParts = {}, over: Partial<ReportInput> = {}): ReportInput {
+  const of = view({
+    services: [web],
+    vips: [vip(address, [web], { meta: meta(address, { generation: 2 }) })],
+    slices: [slice('web', [endpoint('n1'), endpoint('n2')])],
+    nodes: [node('n1', ['10.0.0.1']), node('n2', ['10.0.0.2'], { ready: false })],
+    pools: [pool('default', ['203.0.113.0/24'])],
+    confs: [conf()],
+    peers: [peer('leaf', '10.1.0.1')],
+    ...parts,
+  })
+  return {
+    view: of,
+    plan: planFromScratch(of, { serviceClass, nodeLiveness: new Map() }),
+    serviceClass,
+    allocation: allocate({ view: of, serviceClass, withdrawn: () => false, nowMs: 0 }),
+    sessions: new Map([['leaf', up]]),
+    replica: { name: 'c1', node: 'n1', sinceMs: 30_000 },
+    ...over,
+  }
+}
+
+const kinds: readonly Kind[] = ['BgpConf', 'BgpPeer', 'VipPool', 'Vip', 'BgpPolicy']
+const specs: Partial<Record<Kind, JsonObject>> = {
+  BgpConf: { asn: 64512 },
+  BgpPeer: { address: '10.1.0.1', asn: 64513 },
+  VipPool: { addresses: ['203.0.113.0/24'] },
+  Vip: { address, pool: 'default' },
+  BgpPolicy: {},
+}
+const judges = new Map(kinds.map((kind) => [kind, judge(kind)]))
+
+/** The statuses as JSON, each of them accepted by its schema with nothing pruned away. */
+function statuses(of: Report): ReadonlyMap<string, JsonObject> {
+  const found = new Map<string, JsonObject>()
+  for (const { kind, name, fieldManagerRole, status } of of.statuses) {
+    const json = JSON.parse(JSON.stringify(status)) as JsonObject
+    const conditions = (json['conditions'] ?? []) as unknown as Condition[]
+    const stamped = {
+      ...json,
+      ...('conditions' in json
+        ? { conditions: conditions.map((each) => ({ ...each, lastTransitionTime: '2026-01-31T12:00:00Z' })) }
+        : {}),
+    } as unknown as JsonObject
+    const spec = specs[kind] ?? {}
+    const judged = judges.get(kind)?.({
+      metadata: { name },
+      spec: kind === 'Vip' ? { ...spec, address: name } : spec,
+      status: stamped,
+    })
+    expect({ kind, name, errors: judged?.errors, unknown: judged?.unknown }).toEqual({
+      kind,
+      name,
+      errors: [],
+      unknown: [],
+    })
+    found.set(`${kind}/${name} ${fieldManagerRole}`, json)
+  }
+  return found
+}
+
+const statusOf = (key: string, input: ReportInput): JsonObject => {
+  const status = statuses(report(input)).get(key)
+  if (status === undefined) throw new Error(`nobody reports ${key}`)
+  return status
+}
+const condition = (key: string, type: string, input: ReportInput) => {
+  const conditions = statusOf(key, input)['conditions'] as unknown as Condition[]
+  const { status, reason, message } = conditions.find((each) => each.type === type) ?? {
+    status: '',
+    reason: '',
+    message: '',
+  }
+  return `${status} ${reason}: ${message}`
+}
+
+describe('a Vip', () => {
+  test('says where its traffic goes and who was told', () => {
+    expect(statusOf(`Vip/${address} leader`, inputOf())).toEqual({
+      observedGeneration: 2,
+      services: 'default/web',
+      nextHopNodes: 'n1',
+      nextHops: [{ node: 'n1', address: '10.0.0.1', endpoints: 1 }],
+      announcedTo: ['leaf'],
+      conditions: [
+        {
+          type: 'Announced',
+          status: 'True',
+          reason: 'Announced',
+          message: '1 next hop, told to leaf; left out: node n2 is not Ready',
+          observedGeneration: 2,
+        },
+      ],
+    })
+  })
+
+  test.each<[string, ViewParts, Partial<ReportInput>, string]>([
+    ['no endpoint', { slices: [] }, {}, 'False NoReadyEndpoints: no endpoint is ready'],
+    [
+      'no session',
+      {},
+      { sessions: new Map([['leaf', down]]) },
+      'False NoEstablishedPeer: no session is established with leaf',
+    ],
+    [
+      'a guarded withdrawal',
+      { slices: [] },
+      { guarded: new Set([address]) },
+      'False Guarded: its withdrawal is one of so many that it waits to be confirmed: it is still announced',
+    ],
+    [
+      'a hold',
+      { vips: [vip(address, [], { hold: { namespace: 'default', name: 'web', untilMs: 0 } })] },
+      {},
+      'False OnHold: waits for default/web to return, until 1970-01-01T00:00:00Z',
+    ],
+  ])('with %s says so', (_, parts, over, expected) => {
+    expect(condition(`Vip/${address} leader`, 'Announced', inputOf(parts, over))).toBe(expected)
+  })
+
+  test('a session of another replica counts', () => {
+    const others = peer('leaf', '10.1.0.1', { status: { sessions: [{ speaker: 'c2', state: 'Established' }] } })
+    const input = inputOf({ peers: [others] }, { sessions: new Map() })
+    expect(statusOf(`Vip/${address} leader`, input)['announcedTo']).toEqual(['leaf'])
+    expect(statusOf(`Vip/${address} leader`, { ...input, replicas: new Set(['c1']) })['announcedTo']).toEqual([])
+  })
+
+  test('many Services and nodes are shown in short', () => {
+    const many = Array.from({ length: 5 }, (_, i) => service(`s${i}`, { ingress: [address] }))
+    const nodes = Array.from({ length: 5 }, (_, i) => node(`n${i}`, [`10.0.0.${i + 1}`]))
+    const slices = [
+      slice(
+        's0',
+        nodes.map((of) => endpoint(of.meta.name)),
+      ),
+    ]
+    expect(
+      statusOf(`Vip/${address} leader`, inputOf({ services: many, vips: [vip(address, many)], nodes, slices })),
+    ).toMatchObject({ services: 'default/s0 +4', nextHopNodes: 'n0,n1,n2 +2' })
+  })
+})
+
+describe('a Service', () => {
+  test('is told when its condition does not say so yet, over the version that was read', () => {
+    expect(report(inputOf()).services).toEqual([
+      {
+        service: 'default/web',
+        uid: 'uid-default-web',
+        resourceVersion: '1',
+        condition: {
+          type: 'bellhop.io/Announced',
+          status: 'True',
+          reason: 'Announced',
+          message: `${address}: 1 next hop, told to leaf; left out: node n2 is not Ready`,
+          observedGeneration: 3,
+        },
+      },
+    ])
+  })
+
+  test('is not told twice', () => {
+    const [told] = report(inputOf()).services
+    if (told === undefined) throw new Error('nobody was told')
+    expect(report(inputOf({ services: [{ ...web, conditions: [told.condition] }] })).services).toEqual([])
+  })
+
+  test('without an address, and of another class', () => {
+    const services = [service('pending'), service('foreign', { loadBalancerClass: 'x' })]
+    expect(
+      report(inputOf({ services, vips: [] })).services.map(({ service: name, condition: of }) => [name, of.reason]),
+    ).toEqual([['default/pending', 'NotAllocated']])
+  })
+
+  test('with two addresses is announced when both are', () => {
+    const both = service('web', { ingress: [address, '2001:db8::1'] })
+    const [told] = report(
+      inputOf({ services: [both], vips: [vip(address, [both]), vip('2001:db8::1', [both])] }),
+    ).services
+    expect([told?.condition.status, told?.condition.reason]).toEqual(['False', 'NoReadyEndpoints'])
+  })
+})
+
+describe('a BgpPeer', () => {
+  test('has the entry of each replica, written by that replica', () => {
+    expect(statusOf('BgpPeer/leaf replica', inputOf())).toEqual({
+      sessions: [
+        {
+          speaker: 'c1',
+          state: 'Established',
+          since: '1970-01-01T00:01:00Z',
+          holdSeconds: 90,
+          families: ['ipv4-unicast'],
+          addPath: ['ipv4-unicast'],
+          gracefulRestart: false,
+          routerId: '10.1.0.1',
+          announced: 1,
+          receivedPrefixes: 4,
+        },
+      ],
+    })
+  })
+
+  test('has a summary, written by the leader', () => {
+    const others = [
+      {
+        speaker: 'c2',
+        state: 'Established',
+        since: '1970-01-01T00:02:00Z',
+        announced: 0,
+        families: ['ipv4-unicast'],
+        addPath: ['ipv4-unicast'],
+      },
+      { speaker: 'c1', state: 'Idle', since: '1970-01-01T00:00:00Z' },
+    ]
+    const input = inputOf(
+      { peers: [peer('leaf', '10.1.0.1', { status: { sessions: others } })] },
+      { replicas: new Set(['c1', 'c2']) },
+    )
+    expect(statusOf('BgpPeer/leaf leader', input)).toMatchObject({
+      state: 'Established',
+      sessionsSummary: '2/2',
+      announced: 0,
+      since: '1970-01-01T00:02:00Z',
+      message: '',
+    })
+    expect(condition('BgpPeer/leaf leader', 'Established', input)).toBe('True Established: ')
+    expect(condition('BgpPeer/leaf leader', 'AddPathNegotiated', input)).toBe('True Negotiated: ')
+  })
+
+  test('a session that is down is the state, with its reason', () => {
+    const others = [{ speaker: 'c2', state: 'Established', since: '1970-01-01T00:02:00Z', announced: 7 }]
+    const input = inputOf(
+      { peers: [peer('leaf', '10.1.0.1', { status: { sessions: others } })] },
+      { replicas: new Set(['c1', 'c2']), sessions: new Map([['leaf', down]]) },
+    )
+    expect(statusOf('BgpPeer/leaf leader', input)).toMatchObject({
+      state: 'Active',
+      sessionsSummary: '1/2',
+      announced: 7,
+      since: '1970-01-01T00:01:30Z',
+      message: 'c1: Active, connection refused',
+    })
+    expect(condition('BgpPeer/leaf leader', 'Established', input)).toBe(
+      'False SomeNotEstablished: c1: Active, connection refused',
+    )
+  })
+
+  test('a replica that has not reported yet is missed', () => {
+    const input = inputOf({}, { replicas: new Set(['c1', 'c2']) })
+    expect(statusOf('BgpPeer/leaf leader', input)['sessionsSummary']).toBe('1/2')
+  })
+
+  test.each<[string, Parameters<typeof peer>[2], Partial<ReportInput>, string, string]>([
+    [
+      'no ADD-PATH',
+      {},
+      { sessions: new Map([['leaf', { ...up, addPath: [] }]]) },
+      'AddPathNegotiated',
+      'False NotNegotiated: the router does not take ADD-PATH: it is told one next hop of each VIP',
+    ],
+    ['ADD-PATH off', { addPath: 'off' }, {}, 'AddPathNegotiated', 'Unknown Off: '],
+    [
+      'a shutdown',
+      { shutdown: 'power work' },
+      { sessions: new Map([['leaf', down]]) },
+      'Established',
+      'False Shutdown: shut down: power work',
+    ],
+    [
+      'a missing Secret',
+      { passwordSecretRef: { name: 'x', key: 'y' } },
+      {},
+      'Accepted',
+      "False SecretMissing: there is no Secret x in Bellhop's namespace",
+    ],
+    [
+      'speaker: node',
+      { speaker: 'node' },
+      {},
+      'Accepted',
+      'True NodeSpeaker: speaker is "node": the agents of the selected nodes open the sessions, not the controllers',
+    ],
+  ])('says so with %s', (_, over, input, type, expected) => {
+    expect(condition('BgpPeer/leaf leader', type, inputOf({ peers: [peer('leaf', '10.1.0.1', over)] }, input))).toBe(
+      expected,
+    )
+  })
+
+  test('of the nodes counts their sessions', () => {
+    const sessions = [{ speaker: 'n1', state: 'Established', announced: 3, since: '1970-01-01T00:00:09Z' }]
+    expect(
+      statusOf(
+        'BgpPeer/leaf leader',
+        inputOf({ peers: [peer('leaf', '10.1.0.1', { speaker: 'node', status: { sessions } })] }),
+      ),
+    ).toMatchObject({ state: 'Established', sessionsSummary: '1/2', announced: 3 })
+  })
+
+  test('a refused one has no session entry of ours', () => {
+    expect(() => statusOf('BgpPeer/leaf replica', inputOf({ confs: [] }))).toThrow('nobody reports')
+  })
+})
+
+describe('a BgpConf', () => {
+  test('is in use, or ignored', () => {
+    const input = inputOf({ confs: [conf(), conf({ meta: meta('other') })] })
+    expect(condition('BgpConf/default leader', 'Ready', input)).toBe('True InUse: AS 64512')
+    expect(condition('BgpConf/other leader', 'Ignored', input)).toBe(
+      'True NotDefault: only the BgpConf named default is read',
+    )
+    expect(statusOf('BgpConf/default replica', input)).toEqual({
+      speakers: [{ name: 'c1', node: 'n1', routerId: '10.0.0.250', since: '1970-01-01T00:00:30Z' }],
+    })
+  })
+
+  test('counts the speakers that run, of those that should', () => {
+    const confs = [conf({ status: { speakers: [{ name: 'c2' }, { name: 'gone' }] } })]
+    expect(
+      statusOf('BgpConf/default leader', inputOf({ confs }, { replicas: new Set(['c1', 'c2', 'c3']) }))[
+        'speakersSummary'
+      ],
+    ).toBe('2/3')
+  })
+
+  test('says what keeps it from being used', () => {
+    const { routerId: _, ...anonymous } = conf()
+    expect(condition('BgpConf/default leader', 'Ready', inputOf({ confs: [anonymous] }))).toBe(
+      'False NoRouterId: BgpConf default has no routerId, and this controller has no IPv4 address to take its place',
+    )
+    expect(
+      condition('BgpConf/default leader', 'Ready', inputOf({}, { listenError: 'cannot listen on port 179: EACCES' })),
+    ).toBe('False ListenFailed: cannot listen on port 179: EACCES')
+  })
+})
+
+describe('a VipPool', () => {
+  test.each<[string, readonly ReturnType<typeof pool>[], string]>([
+    ['has room', [pool('default', ['203.0.113.0/24'])], 'True Ready: '],
+    ['is full', [pool('default', ['203.0.113.10'])], 'False Exhausted: every address is taken'],
+    [
+      'is disabled',
+      [pool('default', ['203.0.113.0/24'], { disabled: true })],
+      'False Disabled: disabled: what is allocated stays, nothing is given out',
+    ],
+    [
+      'is being deleted',
+      [pool('default', ['203.0.113.0/24'], { meta: { deleting: true } })],
+      'False Deleting: the pool is being deleted and gives out nothing',
+    ],
+    [
+      'lost everything to an older one',
+      [pool('default', ['203.0.113.0/24'], { meta: { creationTimestampMs: 5 } }), pool('old', ['203.0.113.0/24'])],
+      'False Empty: older pools have all of its addresses',
+    ],
+  ])('%s', (_, pools, expected) => {
+    expect(condition('VipPool/default leader', 'Ready', inputOf({ pools }))).toBe(expected)
+  })
+
+  test('counts as text what no number holds, and names overlaps', () => {
+    const pools = [
+      pool('default', ['203.0.113.0/24', '2001:db8::/64'], { meta: { creationTimestampMs: 5 } }),
+      pool('old', ['203.0.113.0/25']),
+    ]
+    expect(statusOf('VipPool/default leader', inputOf({ pools }))).toMatchObject({
+      total: '18446744073709551744',
+      used: 0,
+      held: 0,
+      available: '18446744073709551744',
+    })
+    expect(condition('VipPool/default leader', 'Overlap', inputOf({ pools }))).toBe(
+      'True OlderPool: 203.0.113.0-203.0.113.127 belongs to the older pool old',
+    )
+  })
+})
+
+test('a BgpPolicy says which of its references lead nowhere', () => {
+  const policies = [
+    policy('p', {
+      pools: ['default', 'nowhere'],
+      peers: ['leaf', 'nobody'],
+      communities: [{ kind: 'name', value: 'premium' }],
+    }),
+    policy('q'),
+  ]
+  expect(condition('BgpPolicy/p leader', 'Accepted', inputOf({ policies }))).toBe(
+    'False UnknownReference: there is no VipPool nowhere; there is no BgpPeer nobody; BgpConf default defines no community premium',
+  )
+  expect(condition('BgpPolicy/q leader', 'Accepted', inputOf({ policies }))).toBe('True Accepted: ')
+})
+
+test.each<[Kind, string, string]>([
+  ['BgpConf', 'default', 'Ready'],
+  ['BgpPeer', 'leaf9', 'Accepted'],
+  ['VipPool', 'p9', 'Ready'],
+  ['Vip', '203.0.113.99', 'Announced'],
+  ['BgpPolicy', 'q9', 'Accepted'],
+])('a %s that makes no sense is told so on its own status', (kind, name, type) => {
+  const refusals = [
+    {
+      kind,
+      meta: meta(name, { generation: 4 }),
+      problems: [
+        { path: 'spec.x', message: 'is wrong' },
+        { path: 'spec.y', message: 'is worse' },
+      ],
+    },
+  ]
+  const input = inputOf({ refusals, ...(kind === 'BgpConf' ? { confs: [] } : {}) })
+  expect(condition(`${kind}/${name} leader`, type, input)).toBe('False Invalid: spec.x: is wrong; spec.y: is worse')
+})
+
+test('a replica that does not lead reports its own sessions and nothing else', () => {
+  const { allocation: _, ...follower } = inputOf()
+  const { statuses: list, services } = report(follower)
+  expect([list.map(({ kind, name, fieldManagerRole }) => `${kind}/${name} ${fieldManagerRole}`), services]).toEqual([
+    ['BgpPeer/leaf replica', 'BgpConf/default replica'],
+    [],
+  ])
+})
+
+test('what did not change is the same value again', () => {
+  const reporting = createReporting()
+  const before = new Map(
+    reporting(inputOf()).statuses.map((each) => [`${each.kind}/${each.name}/${each.fieldManagerRole}`, each.status]),
+  )
+  const after = reporting(inputOf({}, { sessions: new Map([['leaf', { ...up, announcedPrefixes: 2 }]]) })).statuses
+  const changed = after.filter(
+    (each) => before.get(`${each.kind}/${each.name}/${each.fieldManagerRole}`) !== each.status,
+  )
+  expect(changed.map(({ kind, name, fieldManagerRole }) => `${kind}/${name} ${fieldManagerRole}`)).toEqual([
+    'BgpPeer/leaf replica',
+    'BgpPeer/leaf leader',
+  ])
+})
+
+test('no password is ever part of a status', () => {
+  const secret = {
+    meta: meta('md5', { namespace: 'bellhop-system' }),
+    data: new Map([['k', new TextEncoder().encode('hunter2-hunter2')]]),
+  }
+  const input = inputOf({
+    peers: [peer('leaf', '10.1.0.1', { passwordSecretRef: { name: 'md5', key: 'k' } })],
+    secrets: [secret],
+  })
+  expect(input.plan.peers[0]?.password).toBe('hunter2-hunter2')
+  expect(JSON.stringify(report(input))).not.toContain('hunter2')
+})

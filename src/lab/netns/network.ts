@@ -206,9 +206,15 @@ const hashSeedSysctl = 'net.ipv4.fib_multipath_hash_seed'
 const hashSeed = (serial: number): Readonly<Record<string, number>> =>
   existsSync(`/proc/sys/${hashSeedSysctl.replaceAll('.', '/')}`) ? { [hashSeedSysctl]: serial * 7919 } : {}
 
+// Layer 4 hashing, spelled out as fields: policy 1 trusts a hash that the packet carries already, and a veth carries the
+// sender's along, so that every router on the way would decide alike.
+const addressesProtocolPorts = 0x37
+
 const routerSysctls: Readonly<Record<string, number>> = {
   'net.ipv4.ip_forward': 1,
   'net.ipv6.conf.all.forwarding': 1,
-  'net.ipv4.fib_multipath_hash_policy': 1,
-  'net.ipv6.fib_multipath_hash_policy': 1,
+  'net.ipv4.fib_multipath_hash_policy': 3,
+  'net.ipv4.fib_multipath_hash_fields': addressesProtocolPorts,
+  'net.ipv6.fib_multipath_hash_policy': 3,
+  'net.ipv6.fib_multipath_hash_fields': addressesProtocolPorts,
 }

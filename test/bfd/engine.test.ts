@@ -313,6 +313,32 @@ describe('a process that stalls', () => {
     }
   })
 
+  test('reads what waits in its sockets before it judges, however short the stall', () => {
+    const silenced = (): Pair => {
+      const pair = upPair({ seed: 7, ours: { multiplier: 20 } })
+      pair.network.setLoss((from) => from === router)
+      return pair
+    }
+    const first = silenced()
+    let downAfterMs = 0
+    for (; first.ours.state() === 'Up'; downAfterMs++) first.pass(1)
+    // The same again, but the last packet to arrive in time does so while nobody looks.
+    const pair = silenced()
+    pair.pass(downAfterMs - 20)
+    pair.ours.host.stall()
+    pair.network.setLoss(() => false)
+    const { localDiscriminator: yourDiscriminator, remoteDiscriminator: myDiscriminator } = pair.ours.status()
+    const bytes = packet({ state: 'Up', myDiscriminator, yourDiscriminator, desiredMinTx: 300_000 })
+    pair.network.inject({ from: router, to: ours, hops: 'single', ttl: 255, bytes })
+    pair.pass(5)
+    pair.network.setLoss((from) => from === router)
+    pair.pass(25)
+    pair.ours.host.resume()
+    expect(pair.ours.state()).toBe('Up')
+    pair.pass(detectionMs + 1)
+    expect(pair.ours.state()).toBe('Down')
+  })
+
   test('does not take its own absence for the peer’s, even when nothing could be received meanwhile', () => {
     // The peer is patient, we are not: only our own judgement is at stake.
     const pair = upPair({ ours: { multiplier: 20 } })

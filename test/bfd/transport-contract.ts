@@ -1,0 +1,154 @@
+// What every transport of BFD promises (src/bfd/transport.ts). The same tests run over the network in memory and over the kernel's UDP,
+// so that what the engine's tests see in memory is what happens on a wire.
+
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type {
+  BfdHops,
+  BfdListener,
+  BfdPlace,
+  BfdSender,
+  BfdSource,
+  BfdTransport,
+  TtlRule,
+} from '../../src/bfd/transport.ts'
+import { waitFor } from '../../src/lab/netns/wait.ts'
+import type { Ip } from '../../src/net/ip.ts'
+import { familyOf } from '../../src/net/ip.ts'
+import { must } from '../../src/runtime/result.ts'
+
+/** Two hosts on one link. */
+export interface Ends {
+  readonly transport: BfdTransport
+  readonly sender: Ip
+  readonly receiver: Ip
+  /** An address that is on neither. */
+  readonly foreign: Ip
+  /** Sends what no transport would: with another TTL. */
+  readonly sendWithTtl: (ttl: number, hops: BfdHops, text: string) => void
+}
+
+interface Received {
+  readonly text: string
+  readonly source: BfdSource
+}
+
+export function transportContract(name: string, createEnds: () => Ends): void {
+  describe(`${name} keeps the contract of BFD transports`, () => {
+    let ends: Ends
+    let opened: { close: () => void }[]
+    let received: Received[]
+
+    const place = (changes: Partial<BfdPlace> = {}): BfdPlace => ({
+      hops: 'single',
+      family: familyOf(ends.receiver),
+      address: ends.receiver,
+      ...changes,
+    })
+    const tryListen = (changes: Partial<BfdPlace> = {}, rules: readonly TtlRule[] = []) => {
+      const listener = ends.transport.listen(place(changes), rules, {
+        received: ({ bytes, source }) => {
+          received.push({ text: new TextDecoder().decode(bytes), source: source() })
+        },
+        failed: ({ reason }) => {
+          throw new Error(reason)
+        },
+      })
+      if (listener.ok) opened.push(listener.value)
+      return listener
+    }
+    const listen = (...args: Parameters<typeof tryListen>): BfdListener => must(tryListen(...args))
+    const open = (hops: BfdHops = 'single'): BfdSender => {
+      const sender = must(ends.transport.open({ hops, remoteAddress: ends.receiver, localAddress: ends.sender }))
+      opened.push(sender)
+      return sender
+    }
+    const say = (sender: BfdSender, text: string): void =>
+      expect(sender.send(new TextEncoder().encode(text))).toBeUndefined()
+    const texts = (): readonly string[] => received.map(({ text }) => text)
+    const heard = (text: string): Promise<unknown> => waitFor(() => texts().includes(text), { what: text })
+
+    beforeEach(() => {
+      ends = createEnds()
+      opened = []
+      received = []
+    })
+    afterEach(() => {
+      for (const each of opened) each.close()
+    })
+
+    test.each(['single', 'multi'] as const)('delivers over %s hop, in order, with the source', async (hops) => {
+      listen({ hops })
+      const sender = open(hops)
+      for (const text of ['one', 'two', 'three']) say(sender, text)
+      await heard('three')
+      expect(received).toEqual(['one', 'two', 'three'].map((text) => ({ text, source: { address: ends.sender } })))
+    })
+
+    test('keeps single hop and several hops apart', async () => {
+      listen({ hops: 'multi' })
+      say(open('single'), 'single')
+      say(open('multi'), 'multi')
+      await heard('multi')
+      expect(texts()).toEqual(['multi'])
+    })
+
+    test('drops on a single hop what was forwarded', async () => {
+      listen()
+      for (const ttl of [254, 1, 64]) ends.sendWithTtl(ttl, 'single', `ttl ${ttl}`)
+      say(open(), 'from the link')
+      await heard('from the link')
+      expect(texts()).toEqual(['from the link'])
+    })
+
+    test('drops over several hops what comes from further away than a rule for its source allows', async () => {
+      const listener = listen({ hops: 'multi' }, [{ address: ends.sender, ttlMin: 250 }])
+      ends.sendWithTtl(249, 'multi', 'too far')
+      ends.sendWithTtl(250, 'multi', 'near enough')
+      await heard('near enough')
+      expect(listener.setTtlRules([{ address: ends.foreign, ttlMin: 255 }])).toBeUndefined()
+      ends.sendWithTtl(5, 'multi', 'no rule any more')
+      await heard('no rule any more')
+      expect(
+        listener.setTtlRules([ends.foreign, ends.sender].map((address) => ({ address, ttlMin: 255 }))),
+      ).toBeUndefined()
+      ends.sendWithTtl(254, 'multi', 'too far again')
+      ends.sendWithTtl(255, 'multi', 'the end')
+      await heard('the end')
+      expect(texts()).toEqual(['near enough', 'no rule any more', 'the end'])
+    })
+
+    test('a place is had by one', () => {
+      const first = listen()
+      expect(tryListen()).toMatchObject({ ok: false, error: { code: 'bfd-socket/in-use' } })
+      expect(tryListen({ hops: 'multi' })).toMatchObject({ ok: true })
+      first.close()
+      expect(tryListen()).toMatchObject({ ok: true })
+    })
+
+    test('an address that is not ours is refused', () => {
+      expect(tryListen({ address: ends.foreign })).toMatchObject({ ok: false, error: { code: 'bfd-socket/refused' } })
+      const path = { hops: 'single', remoteAddress: ends.receiver, localAddress: ends.foreign } as const
+      expect(ends.transport.open(path)).toMatchObject({ ok: false, error: { code: 'bfd-socket/refused' } })
+    })
+
+    test('nothing is delivered after it was closed, nothing sent after the sender was', async () => {
+      const closed = listen()
+      const [sender, witness] = [open(), open('multi')]
+      say(sender, 'before')
+      await heard('before')
+      closed.close()
+      closed.close()
+      say(sender, 'while closed')
+      listen({ hops: 'multi' })
+      say(witness, 'meanwhile')
+      await heard('meanwhile')
+      listen()
+      sender.close()
+      sender.close()
+      say(sender, 'nobody')
+      say(open(), 'last')
+      await heard('last')
+      expect(texts()).toEqual(['before', 'meanwhile', 'last'])
+    })
+  })
+}

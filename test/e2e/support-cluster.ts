@@ -2,8 +2,8 @@
 // KUBECONFIG names. There everything lives in namespaces and behind a load balancer class of this run's own, so that nobody
 // else's Services are touched, and everything made is taken away again.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
 import path from 'node:path'
 import { type ApiServerHandle, startApiServer } from '../../src/lab/apiserver/server.ts'
 import {
@@ -80,10 +80,9 @@ async function build(
   const run = `e2e-${process.pid}`
   const embedded = kind === 'embedded' ? await startEmbedded(undo) : undefined
   const kubeconfig = path.join(directory, 'kubeconfig')
-  writeFileSync(kubeconfig, embedded?.kubeconfig() ?? readFileSync(process.env['KUBECONFIG'] ?? '', 'utf8'), {
-    mode: 0o600,
-  })
-  const kubectl = createKubectl(kubeconfig, directory)
+  writeFileSync(kubeconfig, embedded?.kubeconfig() ?? (await currentKubeconfig()), { mode: 0o600 })
+  // Credential plugins look for their own files at home.
+  const kubectl = createKubectl(kubeconfig, embedded === undefined ? homedir() : directory)
   const namespace = `${run}-web`
   const groups = { first: embedded === undefined ? `${run}-bellhop` : 'bellhop-system', second: `${run}-other` }
   await refuseWhereBellhopRuns(kubectl)
@@ -128,6 +127,12 @@ async function build(
   }
 }
 
+/** What KUBECONFIG means, in one file with nothing outside it: it may name several, and they certificates beside them. */
+async function currentKubeconfig(): Promise<string> {
+  const kubectl = createKubectl(process.env['KUBECONFIG'] ?? '', homedir())
+  return kubectl.must(['config', 'view', '--raw', '--flatten', '--minify'])
+}
+
 async function startEmbedded(undo: (() => Promise<unknown>)[]): Promise<ApiServerHandle> {
   const server = await startApiServer({ authorization: 'RBAC' })
   undo.push(() => server.stop())
@@ -147,7 +152,10 @@ async function startEmbedded(undo: (() => Promise<unknown>)[]): Promise<ApiServe
 async function refuseWhereBellhopRuns(kubectl: Kubectl): Promise<void> {
   const { status, stdout } = await kubectl.run(['get', 'bgpconfs,bgppeers,vippools,vips', '-o', 'name'])
   if (status === 0 && stdout.trim() !== '')
-    throw new Error(`this cluster has objects of Bellhop already, which these tests would disturb:\n${stdout}`)
+    throw new Error(
+      `this cluster has objects of Bellhop already, which these tests would disturb:\n${stdout}` +
+        `what an interrupted run left goes with: kubectl delete bgppeers,vippools,bgpconfs -l ${runLabel}`,
+    )
 }
 
 async function makeNamespaces(

@@ -2,9 +2,9 @@
 // left, and says all of it as steps that are safe to carry out one by one, to repeat, and to lose half-way. The order in which the
 // maps of the view iterate changes nothing: Services are served by age.
 
-import { type ClusterView, namespacedName, type Service } from '../k8s/objects.ts'
+import { type ClusterView, namespacedName, type Service, type VipPool } from '../k8s/objects.ts'
 import { type Applicant, type Choice, createChooser } from './choose.ts'
-import { openLedger } from './ledger.ts'
+import { type LedgerEntry, openLedger } from './ledger.ts'
 import { countAddresses } from './pool-ranges.ts'
 import { indexPools, type Pools } from './pools.ts'
 import { planReleases } from './release.ts'
@@ -34,7 +34,7 @@ export interface AllocateInput {
 export function allocate(input: AllocateInput): Allocation {
   const { view, nowMs } = input
   const pools = indexPools(view)
-  const ledger = openLedger(view)
+  const ledger = openLedger(view, pools.poolOf)
   const applicants = collectApplicants(input)
   const byUid = new Map(applicants.map(({ service }) => [service.meta.uid, service]))
   const chooser = createChooser(ledger, pools, byUid)
@@ -77,14 +77,10 @@ function collectApplicants({ view, serviceClass }: AllocateInput): readonly Appl
 
 const byAge = (a: Service, b: Service): number => a.meta.creationTimestampMs - b.meta.creationTimestampMs
 
-function usage(
-  pools: Pools,
-  entries: Iterable<{ readonly address: Parameters<Pools['poolOf']>[0]; readonly hold: unknown }>,
-): ReadonlyMap<string, PoolUsage> {
-  const used = new Map<string, number>()
-  const held = new Map<string, number>()
-  for (const { address, hold } of entries) {
-    const pool = pools.poolOf(address)?.meta.name
+function usage(pools: Pools, entries: Iterable<LedgerEntry>): ReadonlyMap<string, PoolUsage> {
+  const used = new Map<VipPool, number>()
+  const held = new Map<VipPool, number>()
+  for (const { pool, hold } of entries) {
     const counts = hold === undefined ? used : held
     if (pool !== undefined) counts.set(pool, (counts.get(pool) ?? 0) + 1)
   }
@@ -92,12 +88,12 @@ function usage(
   for (const pool of pools.all) {
     const { name } = pool.meta
     const total = countAddresses(pools.rangesOf(name), pool)
-    const left = total - BigInt((used.get(name) ?? 0) + (held.get(name) ?? 0))
+    const left = total - BigInt((used.get(pool) ?? 0) + (held.get(pool) ?? 0))
     report.set(name, {
       pool: name,
       total,
-      used: used.get(name) ?? 0,
-      held: held.get(name) ?? 0,
+      used: used.get(pool) ?? 0,
+      held: held.get(pool) ?? 0,
       available: left > 0n ? left : 0n,
       overlaps: pools.overlapsOf(name),
     })

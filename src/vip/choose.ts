@@ -53,6 +53,7 @@ interface Choosing {
   readonly pools: Pools
   readonly services: { readonly get: (uid: string) => Service | undefined }
   readonly walks: Map<string, AddressWalk>
+  readonly holdings: Map<Applicant, readonly (readonly Ip[])[]>
 }
 
 /** `services`: the Services that are ours, by uid. */
@@ -61,7 +62,7 @@ export function createChooser(
   pools: Pools,
   services: { readonly get: (uid: string) => Service | undefined },
 ): Chooser {
-  const choosing: Choosing = { ledger, pools, services, walks: new Map() }
+  const choosing: Choosing = { ledger, pools, services, walks: new Map(), holdings: new Map() }
   return {
     adopt: (applicant) => adopt(choosing, applicant),
     need: (applicant) => need(choosing, applicant),
@@ -81,13 +82,23 @@ function adopt(choosing: Choosing, { service, families, request }: Applicant): v
   }
 }
 
-/** Addresses of the family that the Service has now and may keep, the best first: those in its status, then the lowest. */
-function held({ ledger, pools }: Choosing, service: Service, family: IpFamily): readonly Ip[] {
-  const inStatus = service.ingress.map(({ ip }) => ip)
-  const unreadable = inStatus.filter((ip) => isUnreadable(ledger.get(ip)))
-  return [...new Set([...ledger.claimedBy(service.meta.uid), ...unreadable])]
-    .filter((ip) => familyOf(ip) === family && isCovered(ip, ledger.get(ip), pools))
-    .sort((a, b) => Number(inStatus.includes(b)) - Number(inStatus.includes(a)) || compareIp(a, b))
+/**
+ * By family, in the Service's order: the addresses that it has now and may keep, the best first: those in its status, then the
+ * lowest. Asked for the first time when everybody has adopted; nothing that others are given changes it.
+ */
+function holdings(choosing: Choosing, applicant: Applicant): readonly (readonly Ip[])[] {
+  const known = choosing.holdings.get(applicant)
+  if (known !== undefined) return known
+  const { ledger, pools } = choosing
+  const { service, families } = applicant
+  const shown = service.ingress.map(({ ip }) => ip)
+  const unreadable = shown.filter((ip) => isUnreadable(ledger.get(ip)))
+  const kept = [...ledger.claimedBy(service.meta.uid), ...unreadable]
+    .filter((ip, i, all) => all.indexOf(ip) === i && isCovered(ip, ledger.get(ip), pools))
+    .sort((a, b) => Number(shown.includes(b)) - Number(shown.includes(a)) || compareIp(a, b))
+  const byFamily = families.map((family) => kept.filter((ip) => familyOf(ip) === family))
+  choosing.holdings.set(applicant, byFamily)
+  return byFamily
 }
 
 // A Vip object that makes no sense hides its claims: the Services that have its address keep it until somebody repairs the object.
@@ -96,18 +107,19 @@ const isUnreadable = (entry: LedgerEntry | undefined): boolean => entry?.frozen 
 /** Whether a pool stands behind the address; a pool that was edited into nonsense counts, for it may be a typo. */
 export function isCovered(address: Ip, entry: LedgerEntry | undefined, pools: Pools): boolean {
   return (
-    pools.poolOf(address) !== undefined ||
+    (entry?.pool ?? pools.poolOf(address)) !== undefined ||
     isUnreadable(entry) ||
     (entry?.vip !== undefined && pools.isRefused(entry.vip.pool))
   )
 }
 
-function need(choosing: Choosing, { service, families, request }: Applicant): 'nothing' | 'explicit' | 'automatic' {
+function need(choosing: Choosing, applicant: Applicant): 'nothing' | 'explicit' | 'automatic' {
+  const { families, request } = applicant
   if (!request.ok) return 'nothing'
   let automatic = false
-  for (const family of families) {
-    const has = held(choosing, service, family)
-    const wish = request.value.addresses.get(family)
+  for (const [i, has] of holdings(choosing, applicant).entries()) {
+    const family = families[i]
+    const wish = family === undefined ? undefined : request.value.addresses.get(family)
     if (wish !== undefined && !has.includes(wish)) return 'explicit'
     if (wish === undefined && request.value.pool !== undefined)
       automatic ||= !has.some((ip) => poolNameOf(choosing, ip) === request.value.pool)
@@ -120,10 +132,11 @@ function choose(choosing: Choosing, applicant: Applicant): Choice {
   const { ledger } = choosing
   const { service, families, request } = applicant
   const claimed = ledger.claimedBy(service.meta.uid)
-  const results = families.map((family) => ({
+  const has = holdings(choosing, applicant)
+  const results = families.map((family, i) => ({
     family,
-    best: held(choosing, service, family)[0],
-    ...chooseFamily(choosing, applicant, family),
+    best: has[i]?.[0],
+    ...chooseFamily(choosing, applicant, family, has[i] ?? []),
   }))
   const complete = results.every(({ address }) => address !== undefined)
   // RequireDualStack gives both or neither; what the Service already has is not taken away for want of the other.
@@ -155,9 +168,8 @@ const inStatus = (service: Service, address: Ip): boolean => service.ingress.som
 const isRecorded = (ledger: Ledger, address: Ip, service: Service): boolean =>
   ledger.get(address)?.vip?.services.some(({ uid }) => uid === service.meta.uid) ?? false
 
-function chooseFamily(choosing: Choosing, applicant: Applicant, family: IpFamily): FamilyChoice {
+function chooseFamily(choosing: Choosing, applicant: Applicant, family: IpFamily, has: readonly Ip[]): FamilyChoice {
   const { service, request } = applicant
-  const has = held(choosing, service, family)
   const best = has[0]
   const keep = (refusal: AllocationRefusal): FamilyChoice =>
     best === undefined ? { refusal } : { address: best, refusal }
@@ -311,7 +323,7 @@ function nothingFree(
 
 /** Records the claim on an address that was chosen; says so when an edit of the Service does not fit those it shares with. */
 function record(choosing: Choosing, { service, request }: Applicant, address: Ip): AllocationRefusal | undefined {
-  const { ledger, pools, services } = choosing
+  const { ledger, services } = choosing
   const entry = ledger.get(address)
   const { uid } = service.meta
   if (entry?.frozen !== undefined) return undefined
@@ -321,13 +333,12 @@ function record(choosing: Choosing, { service, request }: Applicant, address: Ip
   const conflict = before === undefined ? undefined : conflictWith(entry?.claims ?? [], claim)
   if (conflict === undefined) ledger.claim(address, claim)
   else return refuse('SharingConflict', `${address} is shared: ${conflict}`)
-  const pool = pools.poolOf(address)
-  if (pool === undefined) return undefined
+  if (entry === undefined || entry.claims.length < 2 || entry.pool === undefined) return undefined
   // What is not recorded in claims concerns the later one of two: the first was there first.
-  for (const earlier of ledger.get(address)?.claims ?? []) {
+  for (const earlier of entry.claims) {
     if (earlier.uid === uid) break
     const owner = services.get(earlier.uid)
-    const refusal = owner === undefined ? undefined : policyRefusal(service, owner, pool)
+    const refusal = owner === undefined ? undefined : policyRefusal(service, owner, entry.pool)
     if (refusal !== undefined) return refuse('SharingConflict', `${address} is shared: ${refusal}`)
   }
   return undefined

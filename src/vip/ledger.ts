@@ -1,7 +1,14 @@
 // The addresses of one pass: what the Vip objects say, and what this pass is about to add. It is an index with a memory, private to
 // the pass that made it, so that a Service sees what earlier Services of the same pass were given.
 
-import { type ClusterView, namespacedName, type Vip, type VipClaim, type VipHold } from '../k8s/objects.ts'
+import {
+  type ClusterView,
+  namespacedName,
+  type Vip,
+  type VipClaim,
+  type VipHold,
+  type VipPool,
+} from '../k8s/objects.ts'
 import { compareIp, familyOf, type Ip, type IpFamily } from '../net/ip.ts'
 import { sameClaim } from './sharing.ts'
 import { parseVipName, vipName } from './vip-name.ts'
@@ -11,6 +18,8 @@ export interface LedgerEntry {
   readonly name: string
   /** As the API server has it; undefined when this pass creates it. */
   readonly vip: Vip | undefined
+  /** The pool that covers the address now. */
+  readonly pool: VipPool | undefined
   /** Why nothing can be written about this address now, in words. */
   readonly frozen: string | undefined
   /** What is to be recorded. */
@@ -35,8 +44,8 @@ export interface Ledger {
 
 const noAddresses: readonly Ip[] = []
 
-/** Opens the ledger on what is recorded. */
-export function openLedger(view: ClusterView): Ledger {
+/** Opens the ledger on what is recorded. `poolOf` says which pool covers an address. */
+export function openLedger(view: ClusterView, poolOf: (address: Ip) => VipPool | undefined): Ledger {
   const entries = new Map<Ip, LedgerEntry>()
   const byUid = new Map<string, readonly Ip[]>()
   const byHolder = new Map<string, readonly Ip[]>()
@@ -57,7 +66,7 @@ export function openLedger(view: ClusterView): Ledger {
   for (const refusal of view.refusals) {
     const address = refusal.kind === 'Vip' ? parseVipName(refusal.meta.name) : undefined
     if (address !== undefined)
-      index({ ...blank(address), frozen: `the Vip object ${refusal.meta.name} makes no sense` })
+      index({ ...blank(address, poolOf), frozen: `the Vip object ${refusal.meta.name} makes no sense` })
   }
   const misnamed: Vip[] = []
   for (const vip of view.vips.values()) {
@@ -67,7 +76,7 @@ export function openLedger(view: ClusterView): Ledger {
       continue
     }
     const frozen = vip.meta.deleting ? 'its Vip object is being deleted' : undefined
-    index({ address: vip.address, name, vip, frozen, claims: vip.services, hold: vip.hold })
+    index({ address: vip.address, name, vip, pool: poolOf(vip.address), frozen, claims: vip.services, hold: vip.hold })
     if (vip.hold === undefined) continue
     const holder = namespacedName(vip.hold.namespace, vip.hold.name)
     byHolder.set(holder, [...(byHolder.get(holder) ?? noAddresses), vip.address])
@@ -75,7 +84,7 @@ export function openLedger(view: ClusterView): Ledger {
   // Somebody wrote a Vip under another name than the address has: it locks nothing, and we neither use nor overwrite it.
   for (const vip of misnamed)
     if (!entries.has(vip.address))
-      index({ ...blank(vip.address), frozen: `the Vip object ${vip.meta.name} names it under a wrong name` })
+      index({ ...blank(vip.address, poolOf), frozen: `the Vip object ${vip.meta.name} names it under a wrong name` })
 
   return {
     get: (address) => entries.get(address),
@@ -85,7 +94,7 @@ export function openLedger(view: ClusterView): Ledger {
     sharedUnder: (shareKey, family) =>
       [...(byShareKey.get(shareKey) ?? noAddresses)].filter((ip) => familyOf(ip) === family).sort(compareIp),
     claim: (address, claim) => {
-      const entry = entries.get(address) ?? blank(address)
+      const entry = entries.get(address) ?? blank(address, poolOf)
       const at = entry.claims.findIndex(({ uid }) => uid === claim.uid)
       const before = entry.claims[at]
       if (before !== undefined && sameClaim(before, claim) && entry.hold === undefined) return
@@ -111,10 +120,11 @@ export function openLedger(view: ClusterView): Ledger {
   }
 }
 
-const blank = (address: Ip): LedgerEntry => ({
+const blank = (address: Ip, poolOf: (address: Ip) => VipPool | undefined): LedgerEntry => ({
   address,
   name: vipName(address),
   vip: undefined,
+  pool: poolOf(address),
   frozen: undefined,
   claims: [],
   hold: undefined,

@@ -87,13 +87,13 @@ function takenAway({ releases }: StepsInput): ReadonlyMap<string, readonly Ip[]>
   return taken
 }
 
-function vipStep({ pools, releases }: StepsInput, entry: LedgerEntry): AllocationStep | undefined {
+function vipStep({ releases }: StepsInput, entry: LedgerEntry): AllocationStep | undefined {
   const { address, name, vip } = entry
   if (entry.frozen !== undefined) return undefined
   const fences = releases.fences.get(address) ?? []
   const spec: VipSpec = {
     address,
-    pool: pools.poolOf(address)?.meta.name ?? vip?.pool ?? '',
+    pool: entry.pool?.meta.name ?? vip?.pool ?? '',
     services: entry.claims,
     ...(entry.hold === undefined ? {} : { hold: entry.hold }),
   }
@@ -146,13 +146,9 @@ function serviceSteps(input: StepsInput, { key, service }: Applicant, choice: Ch
   return steps
 }
 
-function conditionOf(
-  { pools, ledger }: StepsInput,
-  { meta }: Service,
-  choice: Choice,
-): Omit<Condition, 'lastTransitionTime'> {
+function conditionOf({ ledger }: StepsInput, { meta }: Service, choice: Choice): Omit<Condition, 'lastTransitionTime'> {
   const have = choice.addresses.map((ip) => {
-    const pool = pools.poolOf(ip)?.meta.name
+    const pool = ledger.get(ip)?.pool?.meta.name
     return pool === undefined
       ? `${ip} from pool ${ledger.get(ip)?.vip?.pool ?? 'unknown'} (not readable)`
       : `${ip} from pool ${pool}`

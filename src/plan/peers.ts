@@ -118,6 +118,7 @@ function sessionOf(
     connectRetrySeconds: timers.connectRetrySeconds,
     ttl: facts.internal ? ibgpTtl : (peer.ebgpMultihopTtl ?? 1),
     ...(peer.ttlSecurityHops === undefined ? {} : { ttlSecurityHops: peer.ttlSecurityHops }),
+    ...(peer.bfd === undefined ? {} : { bfd: peer.bfd }),
     families:
       peer.families.length > 0 ? peer.families : [familyOf(peer.address) === 'IPv4' ? 'ipv4-unicast' : 'ipv6-unicast'],
     addPath: peer.addPath,

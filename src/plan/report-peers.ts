@@ -39,6 +39,7 @@ export function ownSession({ sessions, replica }: ReportInput, peer: string): Re
     ...(session.peerRouterId === undefined ? {} : { routerId: session.peerRouterId }),
     announced: session.announcedPrefixes,
     receivedPrefixes: session.receivedPrefixes,
+    ...(session.bfd === undefined ? {} : { bfd: session.bfd }),
     ...(session.lastError === undefined ? {} : { lastError: clip(session.lastError, messageMax) }),
   }
 }

@@ -7,6 +7,7 @@ import type { Prefix } from '../../net/prefix.ts'
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { unreachable } from '../../runtime/result.ts'
 import type { Route } from '../rib/route.ts'
+import { type BfdEnvironment, createPathWatch, type PathWatch } from './path-watch.ts'
 import { Peer, type PeerEnvironment } from './peer.ts'
 import type { PeerConfig, SpeakerCommand, SpeakerConfig, SpeakerEvent, TableName } from './protocol.ts'
 import type { Recorder } from './recording.ts'
@@ -18,6 +19,8 @@ export interface SpeakerCoreOptions {
   readonly random: Random
   readonly transport: Transport
   readonly onEvent: (event: SpeakerEvent) => void
+  /** For peers with `bfd`, of which nothing comes without it. */
+  readonly bfd?: BfdEnvironment
   /** For the fqdn capability: what routers show beside the address. */
   readonly hostname?: string
   /** Sees every input of every state machine. */
@@ -37,6 +40,7 @@ export class SpeakerCore {
   readonly #tables = new Map<TableName, Map<Prefix, Route>>()
   readonly #remembered = new Map<TableName, readonly Route[]>()
   readonly #strangers = new Set<string>()
+  readonly #paths: PathWatch | undefined
   #config: SpeakerConfig | undefined
   #listener: Listener | undefined
   #cancelListenRetry: (() => void) | undefined
@@ -48,6 +52,9 @@ export class SpeakerCore {
 
   constructor(options: SpeakerCoreOptions) {
     this.#options = options
+    const { bfd, clock, random } = options
+    const watch = { clock, random, peerNamed: (name: string) => this.#peers.get(name) }
+    if (bfd !== undefined) this.#paths = createPathWatch({ ...bfd, ...watch, emit: (event) => this.#emit(event) })
   }
 
   /** Carries out a command. Throws on nothing that a peer, a user or the kernel can cause. */
@@ -98,6 +105,7 @@ export class SpeakerCore {
     // Before any peer is told, so that a peer that dials at once, and one that is dialled, meet the right keys.
     this.#listen(before)
     for (const peer of config.peers) this.#configurePeer(peer, config.routerId)
+    this.#paths?.configure(config.peers)
     this.#checkFlushed()
   }
 
@@ -138,6 +146,7 @@ export class SpeakerCore {
     this.#stopped = true
     this.#cancelListenRetry?.()
     this.#listener?.close()
+    this.#paths?.stop()
     let waiting = this.#peers.size
     const done = (): void => {
       waiting--

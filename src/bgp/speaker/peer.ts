@@ -1,6 +1,7 @@
 // One peer: feeds its state machine with what happens, does what the machine says, and tells the world about it. The decisions
 // are in bgp/fsm, the bytes in receiver.ts and announcer.ts; this file owns the order in which things happen.
 
+import type { BfdState } from '../../bfd/packet.ts'
 import type { RouterId } from '../../net/asn.ts'
 import type { Ip } from '../../net/ip.ts'
 import type { Prefix } from '../../net/prefix.ts'
@@ -65,6 +66,8 @@ export class Peer {
   #whenClosed: (() => void) | undefined
 
   readonly #report: PeerReport
+  /** Of the path to the router; undefined: nobody watches it. */
+  #bfd: BfdState | undefined
   /** A start that is due a moment after a reset. */
   #cancelStart: (() => void) | undefined
 
@@ -176,6 +179,17 @@ export class Peer {
       this.#command(silent ? { type: 'ManualStop' } : { type: 'ManualStop', cease })
       this.#report.end()
       this.#checkClosed()
+    })
+  }
+
+  /** BFD's word about the path. `failure`: it was up and is not any more, which ends the session (RFC 5882 section 4.2, RFC 9384). */
+  pathChanged(state: BfdState | undefined, failure?: string): void {
+    if (state === this.#bfd && failure === undefined) return
+    this.#do(() => {
+      this.#bfd = state
+      if (failure !== undefined && hasPeer(this.#report.state))
+        this.#command({ type: 'AutomaticStop', cease: { name: 'bfd-down' }, reason: failure })
+      this.#report.publish()
     })
   }
 
@@ -432,6 +446,7 @@ export class Peer {
     return {
       ...(connected === undefined ? {} : { localAddress: connected.connection.localAddress }),
       ...(announcer === undefined ? {} : negotiatedFacts(announcer.negotiated)),
+      ...(this.#bfd === undefined ? {} : { bfd: this.#bfd }),
       announcedPaths: announcer?.adjRibOut.announcedPaths ?? 0,
       announcedPrefixes: announcer?.adjRibOut.announcedPrefixes ?? 0,
       receivedPrefixes: announcer === undefined ? 0 : (connected?.receiver.receivedPrefixes ?? 0),

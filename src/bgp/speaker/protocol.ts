@@ -1,6 +1,7 @@
 // The border between the main thread and the worker that owns sockets, timers and sessions: plain data both ways.
 // Commands are level-triggered (a complete configuration, complete routes by key), events report what is.
 
+import type { BfdState } from '../../bfd/packet.ts'
 import type { Asn, RouterId } from '../../net/asn.ts'
 import type { Ip } from '../../net/ip.ts'
 import type { Prefix } from '../../net/prefix.ts'
@@ -29,6 +30,8 @@ export interface PeerConfig {
   readonly ttl: number
   /** GTSM (RFC 5082): packets from more than this many hops away are dropped; sends TTL 255. */
   readonly ttlSecurityHops?: number
+  /** Watch the path to the router (RFC 5880, RFC 5882). Single hop or several follows `ttl` and `ttlSecurityHops`. */
+  readonly bfd?: { readonly transmitMs: number; readonly receiveMs: number; readonly multiplier: number }
   readonly families: readonly Family[]
   readonly addPath: 'auto' | 'require' | 'off'
   readonly gracefulRestart?: { readonly restartSeconds: number; readonly longLivedSeconds: number }
@@ -93,6 +96,8 @@ export interface SessionStatus {
   readonly gracefulRestart?: boolean
   readonly peerRouterId?: RouterId
   readonly localAddress?: Ip
+  /** Of the path to the router; absent without BFD. */
+  readonly bfd?: BfdState
   /** Paths announced and not withdrawn. */
   readonly announcedPaths: number
   readonly announcedPrefixes: number

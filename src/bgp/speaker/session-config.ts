@@ -61,6 +61,7 @@ const softParameters: ReadonlySet<keyof PeerConfig> = new Set([
   'maxPrefixesIn',
   'table',
   'shutdown',
+  'bfd',
 ])
 
 /** The parameters that differ and that the session was negotiated or connected with: empty = it may go on. */

@@ -2,6 +2,9 @@
 // or a garbage collection costs no session here.
 
 import { parentPort, workerData } from 'node:worker_threads'
+import { systemOnLink } from '../../bfd/on-link.ts'
+import { createUdpTransport } from '../../bfd/udp-transport.ts'
+import type { Random } from '../../runtime/clock.ts'
 import { systemClock } from '../../runtime/system-clock.ts'
 import { SpeakerCore } from './core.ts'
 import type { SpeakerCommand, SpeakerEvent } from './protocol.ts'
@@ -19,6 +22,10 @@ export interface SpeakerWorkerData {
 const port = parentPort
 if (port === null) throw new Error('the speaker worker runs as a worker thread')
 
+// BFD's discriminators must not be guessed (RFC 5880 section 9).
+const word = new Uint32Array(1)
+const random: Random = () => (crypto.getRandomValues(word)[0] ?? 0) / 2 ** 32
+
 const { hostname, recordDirectory } = workerData as SpeakerWorkerData
 
 const recordFiles = (directory: string): Recorder =>
@@ -32,8 +39,9 @@ const recordFiles = (directory: string): Recorder =>
 
 const core = new SpeakerCore({
   clock: systemClock,
-  random: Math.random,
+  random,
   transport: createTcpTransport({ clock: systemClock }),
+  bfd: { transport: createUdpTransport({ random }), isOnLink: systemOnLink },
   onEvent: (event: SpeakerEvent) => {
     port.postMessage(event)
     // Nothing else holds the thread then.

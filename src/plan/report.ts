@@ -16,6 +16,7 @@ import {
   type ObjectMeta,
   type ObjectRefusal,
   type Service,
+  type Vip,
   type VipPool,
 } from '../k8s/objects.ts'
 import { announcedCondition, sameCondition } from '../vip/conditions.ts'
@@ -29,7 +30,7 @@ import { establishedPeers, leaderPeerStatus, ownSession } from './report-peers.t
 import { announcedOf, vipStatus } from './report-vips.ts'
 import { same } from './same.ts'
 import { clip, type UnstampedCondition } from './status-text.ts'
-import type { Plan } from './types.ts'
+import type { Plan, VipReport } from './types.ts'
 
 /** One role's whole opinion on one object's status. Conditions come without `lastTransitionTime`. */
 export interface DesiredStatus {
@@ -72,22 +73,51 @@ export interface ReportInput {
 /** The report of one moment. */
 export const report = (input: ReportInput): Report => createReporting()(input)
 
-/** A report that remembers the one before: values that did not change keep their identity. */
+/** A report that remembers the one before: values that did not change keep their identity, and cost a comparison each. */
 export function createReporting(): (input: ReportInput) => Report {
-  let before = new Map<string, DesiredStatus>()
+  let statuses = new Map<string, DesiredStatus>()
+  let established: ReadonlySet<string> = new Set()
+  let memory = emptyMemory()
   return (input) => {
+    const now = establishedPeers(input)
+    // What was remembered under other sessions or another guard says nothing about now.
+    if (!sameSet(established, now) || !sameSet(memory.guarded, input.guarded ?? noNames))
+      memory = emptyMemory(input.guarded)
+    established = sameSet(established, now) ? established : now
     const after = new Map<string, DesiredStatus>()
-    for (const desired of statusesOf(input)) {
+    for (const desired of statusesOf(input, established, memory)) {
       const key = `${desired.kind}/${desired.name}/${desired.fieldManagerRole}`
-      const known = before.get(key)
+      const known = statuses.get(key)
       after.set(key, known !== undefined && same(known.status, desired.status) ? known : desired)
     }
-    before = after
-    return { statuses: [...after.values()], services: input.allocation === undefined ? [] : serviceConditions(input) }
+    statuses = after
+    const services = input.allocation === undefined ? [] : serviceConditions(input, established, memory)
+    return { statuses: [...after.values()], services }
   }
 }
 
-function* statusesOf(input: ReportInput): Generator<DesiredStatus> {
+const noNames: ReadonlySet<string> = new Set()
+
+const sameSet = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
+  a.size === b.size && [...a].every((name) => b.has(name))
+
+/** Results by the values they were made from, for as long as the sessions stay as they are. */
+interface Memory {
+  readonly guarded: ReadonlySet<string>
+  readonly vips: WeakMap<Vip, { readonly planned: VipReport | undefined; readonly desired: DesiredStatus }>
+  readonly services: WeakMap<
+    Service,
+    { readonly madeFrom: readonly unknown[]; readonly condition: ServiceCondition | undefined }
+  >
+}
+
+const emptyMemory = (guarded: ReadonlySet<string> = noNames): Memory => ({
+  guarded: new Set(guarded),
+  vips: new WeakMap(),
+  services: new WeakMap(),
+})
+
+function* statusesOf(input: ReportInput, established: ReadonlySet<string>, memory: Memory): Generator<DesiredStatus> {
   const { view, plan, allocation } = input
   const desired = (
     kind: Kind,
@@ -95,7 +125,6 @@ function* statusesOf(input: ReportInput): Generator<DesiredStatus> {
     fieldManagerRole: DesiredStatus['fieldManagerRole'],
     status: DesiredStatus['status'],
   ): DesiredStatus => ({ kind, name, fieldManagerRole, status })
-  const established = establishedPeers(input)
 
   for (const { name } of plan.peers) yield desired('BgpPeer', name, 'replica', { sessions: [ownSession(input, name)] })
   const conf = view.bgpConfs.get('default')
@@ -109,8 +138,16 @@ function* statusesOf(input: ReportInput): Generator<DesiredStatus> {
     yield desired('VipPool', pool.meta.name, 'leader', poolStatus(pool, allocation.pools.get(pool.meta.name)))
   for (const policy of view.bgpPolicies.values())
     yield desired('BgpPolicy', policy.meta.name, 'leader', policyStatus(view, policy))
-  for (const vip of view.vips.values())
-    yield desired('Vip', vip.meta.name, 'leader', vipStatus(input, vip, established))
+  for (const vip of view.vips.values()) {
+    const planned = plan.vips.get(vip.meta.name)
+    const known = memory.vips.get(vip)
+    const current =
+      known !== undefined && known.planned === planned
+        ? known
+        : { planned, desired: desired('Vip', vip.meta.name, 'leader', vipStatus(input, vip, established)) }
+    if (current !== known) memory.vips.set(vip, current)
+    yield current.desired
+  }
   for (const refusal of view.refusals) {
     const type = refusedConditions[refusal.kind]
     if (type !== undefined) yield desired(refusal.kind, refusal.meta.name, 'leader', refusedStatus(refusal, type))
@@ -241,26 +278,44 @@ function policyStatus(view: ClusterView, policy: BgpPolicy): DesiredStatus['stat
 }
 
 // Only what differs: this condition is written over a certain version of a Service, beside what allocation writes.
-function serviceConditions(input: ReportInput): readonly ServiceCondition[] {
-  const established = establishedPeers(input)
+function serviceConditions(
+  input: ReportInput,
+  established: ReadonlySet<string>,
+  memory: Memory,
+): readonly ServiceCondition[] {
   const changes: ServiceCondition[] = []
   for (const service of input.view.services.values()) {
-    if (notServedBecause(service, input.serviceClass) !== undefined) continue
-    const { namespace, name, uid, resourceVersion, generation } = service.meta
-    const condition: UnstampedCondition = {
-      type: announcedCondition,
-      ...announcedService(input, service, established),
-      ...(generation > 0 ? { observedGeneration: generation } : {}),
-    }
-    if (
-      !sameCondition(
-        service.conditions.find(({ type }) => type === announcedCondition),
-        condition,
-      )
-    )
-      changes.push({ service: namespacedName(namespace, name), uid, resourceVersion, condition })
+    const madeFrom = service.ingress.flatMap(({ ip }) => {
+      const name = vipName(ip)
+      return [input.plan.vips.get(name), input.view.vips.get(name)?.hold]
+    })
+    const known = memory.services.get(service)
+    const current =
+      known?.madeFrom.every((value, i) => value === madeFrom[i]) === true
+        ? known
+        : { madeFrom, condition: serviceCondition(input, service, established) }
+    if (current !== known) memory.services.set(service, current)
+    if (current.condition !== undefined) changes.push(current.condition)
   }
   return changes
+}
+
+function serviceCondition(
+  input: ReportInput,
+  service: Service,
+  established: ReadonlySet<string>,
+): ServiceCondition | undefined {
+  if (notServedBecause(service, input.serviceClass) !== undefined) return undefined
+  const { namespace, name, uid, resourceVersion, generation } = service.meta
+  const condition: UnstampedCondition = {
+    type: announcedCondition,
+    ...announcedService(input, service, established),
+    ...(generation > 0 ? { observedGeneration: generation } : {}),
+  }
+  const before = service.conditions.find(({ type }) => type === announcedCondition)
+  return sameCondition(before, condition)
+    ? undefined
+    : { service: namespacedName(namespace, name), uid, resourceVersion, condition }
 }
 
 function announcedService(

@@ -1,5 +1,6 @@
 // What people read with kubectl. Every status that any of these scenes produces is also judged by the schemas in crds/.
 
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { SessionStatus } from '../../src/bgp/speaker/protocol.ts'
 import type { Condition, Kind } from '../../src/k8s/objects.ts'
@@ -494,6 +495,32 @@ test('what did not change is the same value again', () => {
     'BgpPeer/leaf replica',
     'BgpPeer/leaf leader',
   ])
+})
+
+test('a report that remembers says the same as one that does not, whatever came before', () => {
+  const shown = { ...web, conditions: report(inputOf()).services.map(({ condition: of }) => of) }
+  const held = vip(address, [web], { hold: { namespace: 'default', name: 'web', untilMs: 0 } })
+  const base = inputOf()
+  const inputs = [
+    base,
+    { ...base, sessions: new Map([['leaf', down]]) },
+    { ...base, guarded: new Set([address]) },
+    { ...base, plan: inputOf({ slices: [] }).plan },
+    { ...base, view: inputOf({ services: [shown] }).view },
+    { ...base, view: inputOf({ vips: [held] }).view },
+    { ...base, view: inputOf({ services: [] }).view },
+    inputOf({ peers: [] }),
+  ]
+  const anyOrder = fc.array(fc.nat(inputs.length - 1), { minLength: 2, maxLength: 12 })
+  fc.assert(
+    fc.property(anyOrder, (order) => {
+      const reporting = createReporting()
+      for (const i of order) {
+        const input = inputs[i] ?? base
+        expect(reporting(input)).toEqual(report(input))
+      }
+    }),
+  )
 })
 
 test('no password is ever part of a status', () => {

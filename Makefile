@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/.cache/bin:$(PATH)
 
-.PHONY: help demo test check lint format types build bench fuzz lab deps deps-npm clean
+.PHONY: help demo test test-cluster check lint format types build bench fuzz lab deps deps-npm clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -12,6 +12,10 @@ demo: deps ## a cluster, two routers and a client in network namespaces; the who
 
 test: deps ## every test; those that need root or a router say so when they cannot run
 	@node node_modules/vitest/vitest.mjs run
+
+test-cluster: deps ## the scenarios at the level of the API, on the cluster that KUBECONFIG names
+	@test -n "$$KUBECONFIG" || { echo 'KUBECONFIG must name the cluster to test on'; exit 1; }
+	@BELLHOP_TEST_CLUSTER=yes node node_modules/vitest/vitest.mjs run test/e2e/cluster-api.test.ts
 
 check: lint types test ## what CI runs
 

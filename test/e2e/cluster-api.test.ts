@@ -1,5 +1,5 @@
 // Bellhop from the outside: kubectl on one side, a BGP neighbour on the other, controller processes in between. The scenarios run
-// on the embedded API server, and on the cluster that KUBECONFIG names when there is one.
+// on the embedded API server, or, by `make test-cluster`, on the cluster that KUBECONFIG names.
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Fault } from '../../src/lab/apiserver/faults.ts'

@@ -53,9 +53,12 @@ export interface ApiCluster {
 export const clusterAsn = 64512
 export const leafAsn = 64513
 
-/** The clusters to test on: the embedded one, and the one that KUBECONFIG names. */
+/**
+ * The clusters to test on: the embedded one, or the one that KUBECONFIG names. Only `make test-cluster` sets the second variable:
+ * many people have a production cluster in KUBECONFIG all day, and no `make test` may touch it.
+ */
 export const clusterKinds: readonly ('embedded' | 'of KUBECONFIG')[] =
-  (process.env['KUBECONFIG'] ?? '') === '' ? ['embedded'] : ['embedded', 'of KUBECONFIG']
+  process.env['BELLHOP_TEST_CLUSTER'] === 'yes' ? ['of KUBECONFIG'] : ['embedded']
 
 export async function createApiCluster(kind: (typeof clusterKinds)[number]): Promise<ApiCluster> {
   const undo: (() => Promise<unknown>)[] = []

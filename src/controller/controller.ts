@@ -49,6 +49,12 @@ export interface ControllerDeps {
 /** On the Leases of replicas and agents: what the holder is. */
 const roleLabel = 'bellhop.io/role'
 
+/**
+ * A replica that is silent for as long as the leader's lease lasts is gone: by the time another one leads, it can say so. Routers
+ * noticed within their hold time; a status that still counted the session of a dead replica would mislead.
+ */
+const replicaBeat = { renewSeconds: 5, durationSeconds: 15 } as const
+
 /** What a controller follows: everything. */
 const kinds: readonly Kind[] = [
   'Service',
@@ -71,7 +77,8 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     credentials: config.credentials,
     clock,
     log,
-    userAgent: `bellhop/${config.version} (controller)`,
+    // With its name, so that an audit log tells the replicas apart.
+    userAgent: `bellhop/${config.version} (controller ${config.name})`,
   })
   if (!connected.ok) throw new Error(`no way to the API server: ${connected.error.message}`)
   const client = connected.value
@@ -98,6 +105,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     ...{ client, clock, random, log, signal, namespace },
     name: `bellhop-replica-${config.name}`,
     identity: config.name,
+    ...replicaBeat,
     labels: { [roleLabel]: 'controller', 'app.kubernetes.io/managed-by': 'bellhop' },
     annotations: () => ({ 'bellhop.io/node': config.node }),
   })

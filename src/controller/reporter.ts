@@ -7,13 +7,21 @@ import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { Fence } from '../k8s/fence.ts'
 import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
 import type { Kind } from '../k8s/objects.ts'
-import { createStatusWriter, type ObservedStatus, type StatusWriter, statusKey } from '../k8s/status-writer.ts'
+import {
+  createStatusWriter,
+  type ObservedStatus,
+  type StatusKey,
+  type StatusWriter,
+  statusKey,
+  type DesiredStatus as WrittenStatus,
+} from '../k8s/status-writer.ts'
 import { createWriter } from '../k8s/writer.ts'
 import { createReporting, type DesiredStatus, type Report } from '../plan/report.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Allocation, ServiceClassRule } from '../vip/types.ts'
 import type { Announcer } from './announcer.ts'
+import { departedEntries } from './departed.ts'
 import { createServiceConditions, type ServiceConditions } from './service-conditions.ts'
 import { createTrigger } from './trigger.ts'
 
@@ -65,19 +73,23 @@ export function createReporter(options: ReporterOptions): Reporter {
     const leader = leading?.fence.holds() ? leading : undefined
     const allocation = leader?.allocation()
     const listenError = announcer.listenError()
+    const alive = aliveReplicas(options)
     const report = reporting({
       view: store.view(),
       plan,
       serviceClass: options.serviceClass,
       sessions: announcer.sessions,
       replica,
-      replicas: aliveReplicas(options),
+      ...(alive === undefined ? {} : { replicas: alive }),
       ...(allocation === undefined ? {} : { allocation }),
       ...(listenError === undefined ? {} : { listenError }),
     })
-    ownStatuses.submit(byKey(report, 'replica', `bellhop-${replica.name}`))
+    ownStatuses.submit(byKey(of(report, 'replica', replicaManager(replica.name))))
     if (leader === undefined || allocation === undefined) return
-    leader.statuses.submit(byKey(report, 'leader', 'bellhop-leader'))
+    const departed = alive === undefined ? [] : departedEntries(store.view(), alive, replicaManager)
+    leader.statuses.submit(byKey([...of(report, 'leader', 'bellhop-leader'), ...departed]))
+    for (const { name, alive: speaks } of options.replicas.signs().values())
+      if (!speaks) void options.replicas.bury(name)
     const nextMs = await leader.services.write(report.services)
     cancelLater?.()
     cancelLater = nextMs === undefined ? undefined : clock.setTimer(nextMs, () => trigger.pull())
@@ -108,21 +120,23 @@ export function createReporter(options: ReporterOptions): Reporter {
   }
 }
 
-function aliveReplicas({ replica, replicas }: ReporterOptions): ReadonlySet<string> {
+/** undefined before the Leases were listed: then nobody counts as gone. */
+function aliveReplicas({ replica, replicas }: ReporterOptions): ReadonlySet<string> | undefined {
+  if (!replicas.facts().synced) return undefined
   const alive = [...replicas.signs().values()].filter((sign) => sign.alive).map(({ identity }) => identity)
   return new Set([replica.name, ...alive])
 }
 
-function byKey(
-  report: Report,
-  role: DesiredStatus['fieldManagerRole'],
-  fieldManager: string,
-): Parameters<StatusWriter['submit']>[0] {
-  const desired = report.statuses
+/** The field manager under which a replica writes its own entries. */
+const replicaManager = (replica: string): string => `bellhop-${replica}`
+
+const of = (report: Report, role: DesiredStatus['fieldManagerRole'], fieldManager: string): readonly WrittenStatus[] =>
+  report.statuses
     .filter(({ fieldManagerRole }) => fieldManagerRole === role)
     .map(({ kind, name, status }) => ({ kind, name, status, fieldManager }))
-  return new Map(desired.map((each) => [statusKey(each), each]))
-}
+
+const byKey = (desired: readonly WrittenStatus[]): ReadonlyMap<StatusKey, WrittenStatus> =>
+  new Map(desired.map((each) => [statusKey(each), each]))
 
 const writerOf = ({ client, clock, store }: ReporterOptions, fence?: Fence): ReturnType<typeof createWriter> =>
   createWriter({

@@ -1,11 +1,11 @@
 // Signs of life: each agent and replica renews a Lease of its own, with what others need to know of it as annotations, and
 // watchers tell the living from the dead by their own clocks.
 
-import type { Clock, Random } from '../runtime/clock.ts'
+import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { KubeClient } from './client.ts'
 import { identityOf, type RawObject } from './json.ts'
-import type { KubeError } from './kube-error.ts'
+import { isConflict, isNotFound, type KubeError } from './kube-error.ts'
 import { parseLease } from './lease.ts'
 import { pause } from './pause.ts'
 import { type ReflectorFacts, startReflector } from './reflector.ts'
@@ -157,8 +157,10 @@ export interface HeartbeatWatchOptions {
 export interface HeartbeatWatch {
   /** By Lease name, judged at this moment. */
   readonly signs: () => ReadonlyMap<string, SignOfLife>
-  /** Called when a Lease came, went, or changed its holder or annotations. Death by silence calls nobody: ask `signs`. */
+  /** Called when a Lease came, went, fell silent or spoke again, or changed its holder or annotations. */
   readonly onChange: (listener: () => void) => void
+  /** Deletes the Lease of one that is silent, unless it was renewed meanwhile. One that is alive after all writes a new one. */
+  readonly bury: (name: string) => Promise<void>
   readonly facts: () => ReflectorFacts
 }
 
@@ -167,6 +169,7 @@ interface Beat {
   readonly annotations: Readonly<Record<string, string>>
   readonly durationMs: number
   readonly renewal: string
+  readonly resourceVersion: string
   /** When this renewal was first seen, by our clock. */
   readonly seenMs: number
 }
@@ -188,13 +191,37 @@ export function watchHeartbeats(options: HeartbeatWatchOptions): HeartbeatWatch 
         annotations: lease.annotations,
         durationMs: lease.durationSeconds * 1000,
         renewal: lease.renewal,
+        resourceVersion: lease.resourceVersion,
         seenMs: before?.renewal === lease.renewal ? before.seenMs : clock.monotonicMs(),
       },
     ]
   }
   const tell = (): void => {
     for (const listener of listeners) listener()
+    awaitSilence()
   }
+
+  /** Deletions under way. */
+  const burying = new Set<string>()
+  let judgedMs = clock.monotonicMs()
+  let cancelSilence: CancelTimer | undefined
+  // One timer, for whoever would fall silent first; a renewal leaves it as it is, so that each costs nothing.
+  const awaitSilence = (): void => {
+    if (cancelSilence !== undefined || options.signal.aborted) return
+    let nextMs = Number.POSITIVE_INFINITY
+    for (const beat of beats.values()) if (silentAtMs(beat) > judgedMs) nextMs = Math.min(nextMs, silentAtMs(beat))
+    if (!Number.isFinite(nextMs)) return
+    cancelSilence = clock.setTimer(Math.max(0, nextMs - clock.monotonicMs()), () => {
+      cancelSilence = undefined
+      const sinceMs = judgedMs
+      judgedMs = clock.monotonicMs()
+      const fellSilent = [...beats.values()].some((beat) => silentAtMs(beat) > sinceMs && silentAtMs(beat) <= judgedMs)
+      if (fellSilent) tell()
+      else awaitSilence()
+    })
+  }
+  options.signal.addEventListener('abort', () => cancelSilence?.(), { once: true })
+
   const reflector = startReflector({
     ...options,
     resource: leaseResource,
@@ -213,7 +240,8 @@ export function watchHeartbeats(options: HeartbeatWatchOptions): HeartbeatWatch 
         const [name, beat] = read(raw)
         const before = beats.get(name)
         beats.set(name, beat)
-        if (before === undefined || says(before) !== says(beat)) tell()
+        const isNews = before === undefined || says(before) !== says(beat) || silentAtMs(before) <= clock.monotonicMs()
+        if (isNews) tell()
       },
       remove: (raw) => {
         if (beats.delete(identityOf(raw).name ?? '')) tell()
@@ -223,17 +251,36 @@ export function watchHeartbeats(options: HeartbeatWatchOptions): HeartbeatWatch 
 
   return {
     onChange: (listener) => void listeners.push(listener),
+    bury: async (name) => {
+      const beat = beats.get(name)
+      if (beat === undefined || clock.monotonicMs() < silentAtMs(beat) || burying.has(name)) return
+      burying.add(name)
+      const { resourceVersion } = beat
+      const answer = await options.client.request({
+        method: 'DELETE',
+        path: resourcePath(leaseResource, { namespace: options.namespace, name }),
+        body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { resourceVersion } },
+        timeoutMs: requestTimeoutMs,
+        signal: options.signal,
+      })
+      burying.delete(name)
+      if (answer.ok) options.log.info({ event: 'heartbeat-buried', lease: name, identity: beat.identity })
+      else if (!isNotFound(answer.error) && !isConflict(answer.error))
+        options.log.info({ event: 'heartbeat-not-buried', lease: name, reason: answer.error.reason })
+    },
     facts: reflector.facts,
     signs: () => {
       const nowMs = clock.monotonicMs()
       return new Map(
-        [...beats].map(([name, { identity, annotations, durationMs, seenMs }]) => [
-          name,
-          { name, identity, annotations, alive: identity !== '' && nowMs - seenMs < durationMs },
-        ]),
+        [...beats].map(([name, beat]) => {
+          const { identity, annotations } = beat
+          return [name, { name, identity, annotations, alive: identity !== '' && nowMs < silentAtMs(beat) }]
+        }),
       )
     },
   }
 }
+
+const silentAtMs = ({ seenMs, durationMs }: Beat): number => seenMs + durationMs
 
 const says = (beat: Beat): string => JSON.stringify([beat.identity, beat.annotations])

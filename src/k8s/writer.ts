@@ -261,12 +261,14 @@ export function createWriter(options: WriterOptions): Writer {
 
   const applyStatus = ({ kind, name, status, fieldManager: manager }: StatusApply): WriteResult => {
     const resource = resources[kind]
+    // An empty status would be owned like any other value: a manager who wants nothing names nothing, and is forgotten.
+    const wanted = Object.keys(status).length === 0 ? {} : { status }
     return sendAndAbsorb({
       method: 'PATCH',
       path: resourcePath(resource, { name, subresource: 'status' }),
       query: { fieldManager: manager, force: 'true' },
       patchType: 'apply',
-      body: { apiVersion: resource.apiVersion, kind, metadata: { name }, status },
+      body: { apiVersion: resource.apiVersion, kind, metadata: { name }, ...wanted },
     })
   }
 

@@ -159,10 +159,10 @@ test('a heartbeat creates its Lease with labels and annotations, renews it, and 
 
 test('the living are told from the silent by our own clock, whatever time theirs shows', async () => {
   const on = await cluster()
-  const lease = (name: string, renewTime: string) => ({
+  const lease = (name: string, renewTime: string, zone = 'z') => ({
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: { name, namespace: 'default', labels: { 'bellhop.io/role': 'agent' }, annotations: { zone: 'z' } },
+    metadata: { name, namespace: 'default', labels: { 'bellhop.io/role': 'agent' }, annotations: { zone } },
     spec: { holderIdentity: name, leaseDurationSeconds: 10, renewTime },
   })
   on.server.objects.put(lease('n1', '1999-01-01T00:00:00.000000Z'))
@@ -191,14 +191,48 @@ test('the living are told from the silent by our own clock, whatever time theirs
   })
   await until('both are known', () => alive() === 'n1,n2')
   aheadMs = 9_000
-  on.server.objects.put(lease('n1', '1999-01-01T00:00:10.000000Z'))
-  await until('the renewal came', () => watch.facts().lastEventMonotonicMs !== undefined && watch.signs().size === 2)
+  on.server.objects.put(lease('n1', '1999-01-01T00:00:10.000000Z', 'y'))
+  await until('the renewal came', () => told === 2)
   await until('n2 is silent', () => {
     aheadMs = 10_500
     return alive() === 'n1'
   })
-  expect(told).toBe(1)
+  expect(told).toBe(2)
   on.server.objects.delete({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', namespace: 'default', name: 'n2' })
-  await until('the removal was told', () => told === 2)
+  await until('the removal was told', () => told === 3)
   expect(watch.signs().has('n2')).toBe(false)
+})
+
+test('who falls silent is told of, and who speaks again; only the silent are buried', async () => {
+  const on = await cluster()
+  const renewed = (renewTime: string) => ({
+    apiVersion: 'coordination.k8s.io/v1',
+    kind: 'Lease',
+    metadata: { name: 'r1', namespace: 'default', labels: { 'bellhop.io/role': 'controller' } },
+    spec: { holderIdentity: 'r1', leaseDurationSeconds: 1, renewTime },
+  })
+  on.server.objects.put(renewed('2030-01-01T00:00:00.000000Z'))
+  const stop = new AbortController()
+  open.push(() => stop.abort())
+  const watch = watchHeartbeats({
+    client: on.client,
+    namespace: 'default',
+    labelSelector: 'bellhop.io/role=controller',
+    clock: systemClock,
+    random: Math.random,
+    log: silentLog,
+    signal: stop.signal,
+  })
+  const told: (boolean | undefined)[] = []
+  watch.onChange(() => told.push(watch.signs().get('r1')?.alive))
+  await until('it fell silent', () => told.join() === 'true,false')
+  on.server.objects.put(renewed('2030-01-01T00:00:02.000000Z'))
+  await until('it spoke again', () => told.join() === 'true,false,true')
+  await watch.bury('r1')
+  expect(leaseOf(on, 'r1')).toBeDefined()
+  await until('it fell silent again', () => told.join() === 'true,false,true,false')
+  await watch.bury('r1')
+  expect(leaseOf(on, 'r1')).toBeUndefined()
+  await until('that was told', () => told.length === 5)
+  expect(watch.signs().size).toBe(0)
 })

@@ -394,6 +394,11 @@ test('each manager owns its part of a status: entries of two replicas and the wo
   )
   must(await writer.applyStatus({ kind: 'BgpPeer', name: 'leaf1', fieldManager: 'bellhop-a', status: {} }))
   expect(status()).toEqual({ sessions: [{ speaker: 'b', state: 'Established' }], state: 'Down' })
+  // Nor does the object remember the name of every replica there ever was.
+  const { metadata } =
+    on.server.objects.get({ apiVersion: 'bellhop.io/v1alpha1', kind: 'BgpPeer', name: 'leaf1' }) ?? {}
+  expect(JSON.stringify(metadata)).toContain('bellhop-b')
+  expect(JSON.stringify(metadata)).not.toContain('bellhop-a')
 })
 
 test('a status for an object that is gone is NotFound', async () => {

@@ -1,0 +1,305 @@
+// A control plane that survives its own death: three replicas before a BIRD and a FRR leaf, and every way in which one, or two, or
+// all in turn can go. Routers forward by the right nodes throughout, or again within a detection time; users read the truth.
+
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { nothingFails, vip4 } from '../../src/lab/demo/stage.ts'
+import type { Probe } from '../../src/lab/demo/story.ts'
+import { programsOf } from '../../src/lab/routers/create-router.ts'
+import type { RunningLoad } from '../../src/lab/topology/load.ts'
+import type { LabNode } from '../../src/lab/topology/topology.ts'
+import { describeWith } from '../support/privileges.ts'
+import {
+  becomes,
+  bookkeepingProblems,
+  holdTimeMs,
+  isLeadersWrite,
+  type ReplicaLab,
+  replicaName,
+  startReplicaLab,
+  statusesName,
+} from './support-replicas.ts'
+
+const programs = ['iptables', 'curl', 'kubectl', ...programsOf('bird'), ...programsOf('frr')]
+
+/** What a busy machine may add to the hold time before a look sees that a leaf has acted on it. */
+const busyMs = 4_000
+const timeout = 120_000
+
+describeWith({ netns: true, programs }, 'Three replicas', () => {
+  let replicas: ReplicaLab
+  const loads: RunningLoad[] = []
+
+  beforeAll(async () => {
+    replicas = await startReplicaLab()
+  }, timeout)
+  afterAll(() => replicas?.destroy())
+  beforeEach(() => replicas.watch.reset())
+
+  const others = (...gone: readonly LabNode[]): readonly LabNode[] =>
+    replicas.stage.nodes.filter((node) => !gone.includes(node))
+
+  const leading = async (): Promise<LabNode> => {
+    const node = await replicas.leader()
+    if (node === undefined) throw new Error('nobody leads')
+    return node
+  }
+
+  /** Requests on a connection each, and on one connection for all. */
+  const startLoads = async (): Promise<void> => {
+    const { client } = replicas.lab.topology
+    loads.push(
+      ...(await Promise.all((['new', 'kept'] as const).map((connections) => client.startLoad(vip4, { connections })))),
+    )
+  }
+
+  const nothingWasLost = async (): Promise<void> => {
+    for (const load of loads.splice(0)) {
+      await becomes('requests', nothingFails(load, 20))
+      const { requests, errors } = await load.stop()
+      expect({ requests, errors }).toEqual({ requests, errors: [] })
+    }
+  }
+
+  const routersNeverErred = (): void => {
+    const { watch } = replicas
+    expect(watch.looks()).toBeGreaterThan(3)
+    expect(watch.wrong()).toEqual({ ms: 0, what: '' })
+    expect(watch.deletions()).toEqual([])
+    replicasAgreed()
+  }
+
+  const replicasAgreed = (): void => {
+    expect(replicas.watch.pathIdProblems()).toEqual([])
+  }
+
+  /** Whether a leaf, or both, has a session with the replica on this node. */
+  const sessions =
+    (node: LabNode, wanted: readonly [boolean, boolean]): Probe =>
+    async () => {
+      const up = await Promise.all(
+        replicas.lab.routers.map(async (router) =>
+          (await router.sessions()).some(({ peer, established }) => peer === node.address.ipv4 && established),
+        ),
+      )
+      return up.join() === wanted.join() ? undefined : `sessions with ${node.name}: ${up.join()}`
+    }
+
+  const createService = (name: string): Promise<string> =>
+    replicas.lab.mustKubectl(['apply', '-f', '-'], {
+      input: JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { name },
+        spec: { type: 'LoadBalancer', selector: { app: 'whoami' }, ports: [{ port: 80, targetPort: 8080 }] },
+      }),
+    })
+
+  const hasAddress =
+    (name: string): Probe =>
+    async () => {
+      const [service] = await replicas.json(`service ${name}`)
+      return JSON.stringify(service?.status).includes('"ip"') ? undefined : `Service ${name} has no address`
+    }
+
+  const setReady = async (node: LabNode, ready: boolean): Promise<void> => {
+    const { lab, stage, watch } = replicas
+    const select = `get pods -l app=whoami --field-selector spec.nodeName=${node.name} -o name`
+    const pod = (await lab.mustKubectl(select.split(' '))).trim()
+    await lab.mustKubectl(['annotate', pod, '--overwrite', `lab.bellhop.io/ready=${ready}`])
+    await becomes('the cluster to notice', async () =>
+      (await stage.readyNodes()).includes(node) === ready ? undefined : `the pod on ${node.name} is as before`,
+    )
+    watch.expect(ready ? stage.nodes : others(node))
+  }
+
+  const allIsWell = async (): Promise<void> => {
+    const { stage } = replicas
+    await becomes('all sessions', stage.sessionsAreUp)
+    await becomes('all statuses', statusesName(replicas, stage.nodes))
+    await becomes('all next hops', stage.leavesHold(stage.nodes))
+    expect(await bookkeepingProblems(replicas)).toEqual([])
+  }
+
+  test('each owns its own entry in the statuses, and the leader the summary', { timeout }, async () => {
+    await allIsWell()
+    for (const { metadata } of await replicas.json('bgppeers --show-managed-fields')) {
+      const owners = (metadata.managedFields ?? []).map(({ manager, fieldsV1 }) => {
+        const speakers = [...JSON.stringify(fieldsV1).matchAll(/speaker\\":\\"([^"\\]+)/g)].map(([, name]) => name)
+        return `${manager}: ${speakers.join()}`
+      })
+      for (const node of replicas.stage.nodes)
+        expect(owners).toContain(`bellhop-${replicaName(node)}: ${replicaName(node)}`)
+      expect(owners).toContain('bellhop-leader: ')
+    }
+  })
+
+  test('kill -9 of the leader loses nothing, and another allocates on', { timeout }, async () => {
+    const { stage } = replicas
+    const killed = await leading()
+    await startLoads()
+    await replicas.kill(killed, 'SIGKILL')
+    await createService('after-kill')
+    await becomes('both leaves to notice', sessions(killed, [false, false]))
+    const next = await replicas.nextLeader(killed)
+    await becomes('an address under the new leader', hasAddress('after-kill'))
+    expect(next).not.toBe(killed)
+    await becomes('the entries of the dead to go', statusesName(replicas, others(killed)))
+    expect(await bookkeepingProblems(replicas)).toEqual([])
+    await stage.startController(killed)
+    await allIsWell()
+    await nothingWasLost()
+    routersNeverErred()
+  })
+
+  test('SIGTERM of the leader loses nothing, and it hands over at once', { timeout }, async () => {
+    const { stage } = replicas
+    const ended = await leading()
+    await startLoads()
+    await replicas.kill(ended, 'SIGTERM')
+    await createService('after-term')
+    await becomes('an address under the new leader', hasAddress('after-term'), 10_000)
+    await becomes('the entries of the ended to go', statusesName(replicas, others(ended)))
+    await stage.startController(ended)
+    await allIsWell()
+    await nothingWasLost()
+    routersNeverErred()
+  })
+
+  test('a leader that was stopped in the middle of its work writes nothing after it wakes', { timeout }, async () => {
+    const { stage, watch, writes } = replicas
+    const [node1, node2, node3] = stage.nodes
+    const stopped = await leading()
+    const itself = replicaName(stopped)
+    const signal = (name: NodeJS.Signals): void => stage.controllers.get(stopped.name)?.kill(name)
+    // It has asked for the Vip and never sees the answer: the next step would be the Service.
+    let isStopped = false
+    writes.once(
+      ({ replica, resource, verb }) => replica === itself && resource === 'vips' && verb === 'create',
+      () => {
+        signal('SIGSTOP')
+        isStopped = true
+      },
+    )
+    await createService('half-done')
+    await becomes('the leader to be stopped', () => (isStopped ? undefined : 'it has not created the Vip'))
+    // What it goes on announcing is out of date from now on, until the leaves miss its keepalives.
+    await setReady(node2, false)
+    await becomes('both leaves to notice', sessions(stopped, [false, false]))
+    await becomes('what it announced to be forgotten', stage.leavesHold([node1, node3]))
+    expect(watch.wrong().ms).toBeLessThan(holdTimeMs + busyMs)
+    await replicas.nextLeader(stopped)
+    await becomes('the half-done work to be finished', hasAddress('half-done'))
+    await becomes('the entries of the stopped to go', statusesName(replicas, others(stopped)))
+
+    watch.reset()
+    const before = writes.all().length
+    signal('SIGCONT')
+    await becomes('its sessions', sessions(stopped, [true, true]))
+    await becomes('all statuses', statusesName(replicas, stage.nodes))
+    await setReady(node2, true)
+    await allIsWell()
+    const written = writes.all().slice(before)
+    expect(written.filter(({ replica }) => replica === itself)).not.toEqual([])
+    expect(written.filter((write) => write.replica === itself && isLeadersWrite(write))).toEqual([])
+    expect(watch.wrong().ms).toBeLessThan(holdTimeMs)
+    replicasAgreed()
+  })
+
+  test('a leader cut off from the API server announces on while another leads, and catches up', {
+    timeout,
+  }, async () => {
+    const { lab } = replicas
+    const cutOff = await leading()
+    await startLoads()
+    await cutOff.setManagement('down')
+    await createService('meanwhile')
+    await replicas.nextLeader(cutOff)
+    await becomes('an address under the new leader', hasAddress('meanwhile'))
+    await becomes('the silent one not to be counted', statusesName(replicas, others(cutOff)))
+    await becomes('its sessions are still there', sessions(cutOff, [true, true]))
+    await cutOff.setManagement('up')
+    await allIsWell()
+    const [service] = await replicas.json('service meanwhile')
+    const vip = /"ip":"([^"]+)"/.exec(JSON.stringify(service?.status))?.[1] ?? ''
+    const [leaf1] = lab.routers
+    await becomes('all three to announce what came meanwhile', async () => {
+      const paths = (await leaf1.routes(`${vip}/32` as Parameters<typeof leaf1.routes>[0])).length
+      return paths === 9 ? undefined : `${leaf1.name} has ${paths} paths of ${vip}`
+    })
+    await nothingWasLost()
+    routersNeverErred()
+  })
+
+  test('a replica cut off from one leaf is missing there, and nowhere else', { timeout }, async () => {
+    const { stage, watch } = replicas
+    const [node1, , node3] = stage.nodes
+    const [leaf1] = replicas.lab.topology.leaves
+    const leader = await leading()
+    const [cutOff = leader] = others(leader)
+    const firewall = (verb: '-I' | '-D'): Promise<unknown> =>
+      Promise.all(
+        ['sport', 'dport'].flatMap((port) => [
+          cutOff.namespace.run(
+            `iptables -w ${verb} INPUT -s ${leaf1.address.ipv4} -p tcp --${port} 179 -j DROP`.split(' '),
+          ),
+          cutOff.namespace.run(
+            `iptables -w ${verb} OUTPUT -d ${leaf1.address.ipv4} -p tcp --${port} 179 -j DROP`.split(' '),
+          ),
+        ]),
+      )
+    await firewall('-I')
+    try {
+      await setReady(stage.nodes[1], false)
+      await becomes('leaf1 to notice', sessions(cutOff, [false, true]))
+      await becomes('what it told leaf1 to be forgotten', stage.leavesHold([node1, node3]))
+      expect(watch.wrong().ms).toBeLessThan(holdTimeMs + busyMs)
+      await becomes('kubectl to say so', async () => {
+        const table = await replicas.lab.mustKubectl(['get', 'bgppeers'])
+        const right = /leaf1 .* 2\/3 .*bellhop-controller/.test(table) && /leaf2 .*Established +3\/3/.test(table)
+        return right ? undefined : table
+      })
+    } finally {
+      await firewall('-D')
+    }
+    await setReady(stage.nodes[1], true)
+    await allIsWell()
+    replicasAgreed()
+  })
+
+  test('a rolling restart of all three loses nothing', { timeout }, async () => {
+    const { stage } = replicas
+    await startLoads()
+    for (const node of stage.nodes) {
+      await replicas.kill(node, 'SIGTERM')
+      await stage.startController(node)
+      await becomes('all sessions', stage.sessionsAreUp)
+    }
+    await allIsWell()
+    await nothingWasLost()
+    routersNeverErred()
+  })
+
+  test('a replica that has just started takes over from two that die', { timeout }, async () => {
+    const { stage } = replicas
+    const leader = await leading()
+    const [survivor = leader] = others(leader)
+    const dead = others(survivor)
+    const addresses = async (): Promise<readonly string[]> =>
+      (await replicas.json('services')).map(
+        ({ metadata, status }) => `${metadata.name} ${JSON.stringify(status?.['loadBalancer'])}`,
+      )
+    const before = await addresses()
+    await replicas.kill(survivor, 'SIGKILL')
+    await stage.startController(survivor)
+    await becomes('its sessions', sessions(survivor, [true, true]))
+    await Promise.all(dead.map((node) => replicas.kill(node, 'SIGKILL')))
+    await replicas.nextLeader(leader)
+    expect(await addresses()).toEqual(before)
+    await createService('after-both')
+    await becomes('an address under the last one', hasAddress('after-both'))
+    await becomes('the entries of the dead to go', statusesName(replicas, [survivor]))
+    for (const node of dead) await stage.startController(node)
+    await allIsWell()
+    routersNeverErred()
+  })
+})

@@ -2,14 +2,19 @@
 // so that allocation can wait until a route is really withdrawn before its address is free. Runs on every replica.
 
 import { isDeepStrictEqual } from 'node:util'
-import type { SessionStatus, Speaker, SpeakerConfig, SpeakerEvent } from '../bgp/speaker/protocol.ts'
+import type { SessionStatus, Speaker, SpeakerConfig, SpeakerEvent, TableName } from '../bgp/speaker/protocol.ts'
 import type { ClusterChanges, ClusterView } from '../k8s/objects.ts'
 import type { Planner } from '../plan/plan.ts'
-import type { Plan, PlanContext } from '../plan/types.ts'
+import type { Plan, PlanContext, TableChange } from '../plan/types.ts'
+import { createWithdrawGuard, type GuardLimits } from './withdraw-guard.ts'
 
 export interface Announcer {
-  /** Plans and tells the speaker. Returns the names of the Vips whose report changed. */
-  readonly step: (view: ClusterView, changes: ClusterChanges | undefined, context: PlanContext) => ReadonlySet<string>
+  /** Plans and tells the speaker, but for what the withdraw guard holds back; then `onGuarded` is called. */
+  readonly step: (view: ClusterView, changes: ClusterChanges | undefined, context: PlanContext) => void
+  /** Fresh lists have confirmed the view: withdraws what was held back and is still not in the plan. */
+  readonly confirmed: () => void
+  /** Vips whose withdrawal waits for a second look. */
+  readonly guarded: ReadonlySet<string>
   /** Takes in what the speaker reports. Returns whether something an operator sees has changed. */
   readonly observe: (event: SpeakerEvent) => boolean
   /** The last plan; undefined before the first step. */
@@ -21,8 +26,18 @@ export interface Announcer {
   readonly listenError: () => string | undefined
 }
 
+/** What guards where no BgpConf says otherwise, as the CRD's defaults have it. */
+const defaultGuard: GuardLimits = { percent: 50, minimumVips: 20 }
+
+export interface AnnouncerOptions {
+  readonly planner: Planner
+  readonly speaker: Speaker
+  /** A step would withdraw too much at once: `confirmed` is to be called when fresh lists are in the view. */
+  readonly onGuarded: (vips: ReadonlySet<string>) => void
+}
+
 /** Creates the announcer of one replica; it owns the order of what `speaker` is told. */
-export function createAnnouncer(planner: Planner, speaker: Speaker): Announcer {
+export function createAnnouncer({ planner, speaker, onGuarded }: AnnouncerOptions): Announcer {
   const sessions = new Map<string, SessionStatus>()
   /** Vips that left the plan, with the revision that carried their withdrawal. */
   const withdrawing = new Map<string, number>()
@@ -30,35 +45,65 @@ export function createAnnouncer(planner: Planner, speaker: Speaker): Announcer {
   let told: SpeakerConfig | undefined
   let revision = 0
   let listenError: string | undefined
+  const guard = createWithdrawGuard()
+  /** Tables that no peer of the plan names any more and the speaker still has. */
+  const unused = new Set<TableName>()
+
+  const tell = (changes: readonly TableChange[]): void => {
+    for (const change of changes) {
+      revision++
+      speaker.send({ type: 'routes', ...change, revision })
+    }
+  }
+
+  const configure = (planned: Plan): void => {
+    const config = speakerConfig(planned, told)
+    if (config !== undefined && !isDeepStrictEqual(config, told)) {
+      speaker.send({ type: 'configure', config })
+      told = config
+    }
+    for (const table of unused) speaker.send({ type: 'drop-table', table })
+    unused.clear()
+  }
 
   return {
     sessions,
     plan: () => plan,
     listenError: () => listenError,
-    isWithdrawn: (vip) => plan !== undefined && !withdrawing.has(vip) && (plan.vips.get(vip)?.peers.length ?? 0) === 0,
+    guarded: guard.heldVips,
+    isWithdrawn: (vip) =>
+      plan !== undefined &&
+      !withdrawing.has(vip) &&
+      !guard.heldVips.has(vip) &&
+      (plan.vips.get(vip)?.peers.length ?? 0) === 0,
 
     step: (view, changes, context) => {
       const previous = plan
       const step = planner.plan(view, changes, context)
       plan = step.plan
-      for (const change of step.tableChanges) {
-        revision++
-        speaker.send({ type: 'routes', ...change, revision })
-      }
+      const limits = view.bgpConfs.get('default')?.withdrawGuard ?? defaultGuard
+      const { tableChanges, tripped } = guard.admit(step, previous, limits)
+      tell(tableChanges)
       for (const vip of step.changedVips) {
         const wasAnnounced = (previous?.vips.get(vip)?.peers.length ?? 0) > 0
         const isAnnounced = (plan.vips.get(vip)?.peers.length ?? 0) > 0
         if (isAnnounced) withdrawing.delete(vip)
-        else if (wasAnnounced) withdrawing.set(vip, revision)
+        else if (wasAnnounced && !guard.heldVips.has(vip)) withdrawing.set(vip, revision)
       }
-      const config = speakerConfig(plan, told)
-      if (config !== undefined && !isDeepStrictEqual(config, told)) {
-        speaker.send({ type: 'configure', config })
-        told = config
-      }
-      for (const table of step.droppedTables) speaker.send({ type: 'drop-table', table })
+      for (const table of step.droppedTables) unused.add(table)
+      for (const table of plan.tables.keys()) unused.delete(table)
+      // Closing sessions withdraws, too: while something is held back, they stay as they are.
+      if (guard.heldVips.size === 0) configure(plan)
       if (previous === undefined) speaker.send({ type: 'ready' })
-      return step.changedVips
+      if (tripped) onGuarded(guard.heldVips)
+    },
+
+    confirmed: () => {
+      if (plan === undefined) return
+      const vips = [...guard.heldVips]
+      tell(guard.release(plan))
+      for (const vip of vips) withdrawing.set(vip, revision)
+      configure(plan)
     },
 
     observe: (event) => {

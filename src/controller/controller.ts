@@ -89,7 +89,11 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     hostname: config.node,
     ...(recordDirectory === undefined ? {} : { recordDirectory }),
   })
-  const announcer = createAnnouncer(createPlanner(), speaker)
+  const announcer = createAnnouncer({
+    planner: createPlanner(),
+    speaker,
+    onGuarded: (vips) => void confirmWithdrawals(vips.size),
+  })
   const replica = { name: config.name, node: config.node, sinceMs: clock.wallMs() }
 
   const replicas = watchHeartbeats({
@@ -132,6 +136,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     sessions: announcer.sessions,
     plan: announcer.plan(),
     pools: leadership.allocation()?.pools,
+    guardedVips: announcer.guarded.size,
     leader: election.facts().leading,
     synced: store.synced(),
   }))
@@ -148,6 +153,27 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     reporter.pull()
   }
   store.onChange(plan)
+  const confirmWithdrawals = async (vips: number): Promise<void> => {
+    log.warn({ event: 'withdrawals-held', vips, until: 'fresh lists have confirmed them' })
+    const uid = store.view().bgpConfs.get('default')?.meta.uid ?? ''
+    leadership.note({
+      subject: { apiVersion: 'bellhop.io/v1alpha1', kind: 'BgpConf', namespace: '', name: 'default', uid },
+      severity: 'Warning',
+      reason: 'WithdrawalsHeld',
+      message: `${vips} VIPs at once are to be withdrawn: held until fresh lists from the API server confirm it`,
+    })
+    try {
+      await store.confirm(kinds)
+    } catch (error) {
+      // Only the end of the replica ends the waiting.
+      log.debug({ event: 'withdrawals-not-confirmed', message: String(error) })
+      return
+    }
+    plan()
+    log.warn({ event: 'withdrawals-confirmed', vips: announcer.guarded.size })
+    announcer.confirmed()
+    reporter.pull()
+  }
 
   const died = followSpeaker(speaker, (event) => {
     if (!announcer.observe(event)) return

@@ -3,7 +3,7 @@
 
 import type { KubeClient } from '../k8s/client.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
-import { createEventRecorder, type EventSubject } from '../k8s/events.ts'
+import { createEventRecorder, type EventNote, type EventSubject } from '../k8s/events.ts'
 import type { Fence } from '../k8s/fence.ts'
 import type { ClusterChanges, Kind, NamespacedName } from '../k8s/objects.ts'
 import { createWriter } from '../k8s/writer.ts'
@@ -33,6 +33,8 @@ export interface Leadership {
   readonly changed: (changes: ClusterChanges) => void
   /** Something else that allocation waits for has happened. */
   readonly pull: () => void
+  /** Records an Event, on the replica that leads. */
+  readonly note: (note: EventNote) => void
   /** The last pass's decision; undefined on replicas that do not lead. */
   readonly allocation: () => Allocation | undefined
   readonly stop: () => Promise<void>
@@ -67,6 +69,7 @@ export function createLeadership(options: LeadershipOptions): Leadership {
       if (read.some((kind) => changes.has(kind))) term?.pull()
     },
     pull: () => term?.pull(),
+    note: (note) => term?.note(note),
     allocation: () => term?.allocation(),
     stop: async () => {
       await term?.stop()
@@ -91,10 +94,20 @@ export function createLeadership(options: LeadershipOptions): Leadership {
         events.record({ subject: serviceSubject(service, uid), severity, reason, message }),
       fence,
     })
+    // What the predecessor wrote last may not have reached our view: nothing is decided before lists younger than the election.
+    let current = false
+    store.confirm(read).then(
+      () => {
+        current = true
+        trigger.pull()
+      },
+      // Rejected only at the end of the process.
+      () => {},
+    )
     let allocation: Allocation | undefined
     let cancelWake: CancelTimer | undefined
     const pass = async (): Promise<void> => {
-      if (!store.synced() || !fence.holds()) return
+      if (!current || !fence.holds()) return
       const result = await runAllocationPass({
         allocate: () =>
           allocate({
@@ -119,9 +132,9 @@ export function createLeadership(options: LeadershipOptions): Leadership {
         clock.setTimer(retryMs, () => trigger.pull())
       },
     })
-    trigger.pull()
     return {
       pull: trigger.pull,
+      note: events.record,
       allocation: () => allocation,
       stop: async () => {
         cancelWake?.()
@@ -133,6 +146,7 @@ export function createLeadership(options: LeadershipOptions): Leadership {
 
 interface Term {
   readonly pull: () => void
+  readonly note: (note: EventNote) => void
   readonly allocation: () => Allocation | undefined
   readonly stop: () => Promise<void>
 }

@@ -79,6 +79,7 @@ export function createReporter(options: ReporterOptions): Reporter {
       plan,
       serviceClass: options.serviceClass,
       sessions: announcer.sessions,
+      guarded: announcer.guarded,
       replica,
       ...(alive === undefined ? {} : { replicas: alive }),
       ...(allocation === undefined ? {} : { allocation }),

@@ -12,6 +12,8 @@ export interface ControllerFacts {
   readonly plan: Plan | undefined
   /** Only the leader allocates; others know nothing of pools. */
   readonly pools: ReadonlyMap<string, PoolUsage> | undefined
+  /** VIPs whose withdrawal waits for confirmation. */
+  readonly guardedVips: number
   readonly leader: boolean
   readonly synced: boolean
 }
@@ -60,6 +62,9 @@ export function createControllerMetrics(facts: () => ControllerFacts): Controlle
   bySession('bellhop_bgp_messages_sent', 'BGP messages sent', (s) => s.messagesOut)
   bySession('bellhop_bgp_updates_sent', 'UPDATE messages sent', (s) => s.updatesOut)
   gauge('bellhop_leader', '1 on the replica that allocates and writes status', [], (f) => [[{}, f.leader ? 1 : 0]])
+  gauge('bellhop_withdraw_guarded_vips', 'VIPs whose withdrawal waits for fresh lists', [], (f) => [
+    [{}, f.guardedVips],
+  ])
   gauge('bellhop_synced', '1 once every kind was listed', [], (f) => [[{}, f.synced ? 1 : 0]])
   gauge('bellhop_vips', 'VIPs, by whether they are announced and why not', ['announced', 'reason'], countVips)
   gauge('bellhop_pool_addresses', 'Addresses of a pool', ['pool', 'state'], ({ pools }) =>

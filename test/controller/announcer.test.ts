@@ -1,8 +1,10 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { Route } from '../../src/bgp/rib/route.ts'
 import type { Speaker, SpeakerCommand } from '../../src/bgp/speaker/protocol.ts'
 import { type Announcer, createAnnouncer } from '../../src/controller/announcer.ts'
 import { parseAsn, parseRouterId } from '../../src/net/asn.ts'
 import { parseIp } from '../../src/net/ip.ts'
+import { type Prefix, parsePrefix } from '../../src/net/prefix.ts'
 import type { Planner } from '../../src/plan/plan.ts'
 import type { Plan, PlanStep, VipReport } from '../../src/plan/types.ts'
 import { must } from '../../src/runtime/result.ts'
@@ -42,9 +44,10 @@ describe('an announcer', () => {
   let sent: SpeakerCommand[]
   let steps: PlanStep[]
   let announcer: Announcer
+  let guarded: number
   const next = (planned: PlanStep): void => {
     steps.push(planned)
-    announcer.step(undefined as never, undefined, undefined as never)
+    announcer.step({ bgpConfs: new Map() } as never, undefined, undefined as never)
   }
   const types = (): readonly string[] => sent.map(({ type }) => type)
 
@@ -58,7 +61,8 @@ describe('an announcer', () => {
       onFailure: () => {},
       stop: async () => {},
     }
-    announcer = createAnnouncer(planner, speaker)
+    guarded = 0
+    announcer = createAnnouncer({ planner, speaker, onGuarded: () => void guarded++ })
   })
 
   test('tells the routes before the peers, and that the first plan is whole after both', () => {
@@ -108,6 +112,76 @@ describe('an announcer', () => {
     next(step([vip('v', ['leaf1'])], { tableChanges: [change] }))
     announcer.observe({ type: 'flushed', revision: 3 })
     expect(announcer.isWithdrawn('v')).toBe(false)
+  })
+
+  describe('when a step would withdraw most of the table', () => {
+    const names = Array.from({ length: 30 }, (_, i) => `v${i}`)
+    const prefixOfVip = (name: string): Prefix => must(parsePrefix(`203.0.113.${name.slice(1)}/32`))
+    const route = (name: string): Route => ({ prefix: prefixOfVip(name), attributes: {} as never, paths: [] })
+    const tableOf = (of: readonly string[]): Plan['tables'] =>
+      new Map([['t', new Map(of.map((n) => [prefixOfVip(n), route(n)]))]])
+    const announce = (of: readonly string[]): void =>
+      next(
+        step(
+          of.map((name) => vip(name, ['leaf1'])),
+          { tables: tableOf(of), tableChanges: [{ ...change, upserts: of.map(route) }] },
+        ),
+      )
+    const lose = (lost: readonly string[], rest: readonly string[]): void =>
+      next(
+        step([...rest.map((n) => vip(n, ['leaf1'])), ...lost.map((n) => vip(n, []))], {
+          tables: tableOf(rest),
+          tableChanges: [{ ...change, withdrawals: lost.map(prefixOfVip) }],
+        }),
+      )
+    const withdrawn = (): readonly string[] =>
+      sent.flatMap((command) => (command.type === 'routes' ? command.withdrawals : []))
+
+    beforeEach(() => announce(names))
+
+    test('half of it goes at once', () => {
+      lose(names.slice(0, 15), names.slice(15))
+      expect([guarded, withdrawn().length]).toEqual([0, 15])
+    })
+
+    test('more than half waits for a confirmation, and asks for it once', () => {
+      lose(names.slice(0, 16), names.slice(16))
+      lose(names.slice(0, 17), names.slice(17))
+      expect([guarded, withdrawn().length, announcer.guarded.size]).toEqual([1, 0, 17])
+      expect(announcer.isWithdrawn('v0')).toBe(false)
+    })
+
+    test('confirmed, it goes, and counts as withdrawn when it was written', () => {
+      lose(names.slice(0, 16), names.slice(16))
+      announcer.confirmed()
+      expect(withdrawn()).toHaveLength(16)
+      expect(announcer.guarded.size).toBe(0)
+      announcer.observe({ type: 'flushed', revision: 2 })
+      expect(announcer.isWithdrawn('v0')).toBe(true)
+    })
+
+    test('what the confirmation brings back was never withdrawn', () => {
+      lose(names, [])
+      announce(names)
+      announcer.confirmed()
+      expect(withdrawn()).toEqual([])
+    })
+
+    test('new routes do not wait with it', () => {
+      lose(names, [])
+      sent.length = 0
+      announce(['v31'])
+      expect(sent).toMatchObject([{ type: 'routes', upserts: [{ prefix: '203.0.113.31/32' }], withdrawals: [] }])
+    })
+
+    test('sessions stay while it waits, also when their configuration is gone', () => {
+      sent.length = 0
+      const { speaker: _, ...nobody } = step(names.map((n) => vip(n, []))).plan
+      next({ ...step(names.map((n) => vip(n, []))), plan: { ...nobody, tables: new Map() }, droppedTables: ['t'] })
+      expect(types()).toEqual([])
+      announcer.confirmed()
+      expect(types()).toEqual(['configure', 'drop-table'])
+    })
   })
 
   test('remembers why the speaker cannot listen until it can', () => {

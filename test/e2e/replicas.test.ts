@@ -23,6 +23,10 @@ const programs = ['iptables', 'curl', 'kubectl', ...programsOf('bird'), ...progr
 
 /** What a busy machine may add to the hold time before a look sees that a leaf has acted on it. */
 const busyMs = 4_000
+/** What a replica may take from its first path of a VIP to the last. */
+const agreeMs = 1_000
+/** From a new leader to a status without the old one: they are silent for about as long as it takes to elect. */
+const departedMs = 20_000
 const timeout = 120_000
 
 describeWith({ netns: true, programs }, 'Three replicas', () => {
@@ -65,11 +69,16 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
     expect(watch.looks()).toBeGreaterThan(3)
     expect(watch.wrong()).toEqual({ ms: 0, what: '' })
     expect(watch.deletions()).toEqual([])
+    // A look may fall between two messages.
+    expect(watch.disagreement().ms, watch.disagreement().what).toBeLessThan(agreeMs)
     replicasAgreed()
   }
 
+  /** One next hop has one path id, whoever tells it and whenever. */
   const replicasAgreed = (): void => {
-    expect(replicas.watch.pathIdProblems()).toEqual([])
+    const { watch } = replicas
+    expect(watch.pathIdProblems()).toEqual([])
+    expect(watch.tellers()).toBe(3)
   }
 
   /** Whether a leaf, or both, has a session with the replica on this node. */
@@ -100,6 +109,11 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
       const [service] = await replicas.json(`service ${name}`)
       return JSON.stringify(service?.status).includes('"ip"') ? undefined : `Service ${name} has no address`
     }
+
+  const addresses = async (): Promise<readonly string[]> =>
+    (await replicas.json('services')).map(
+      ({ metadata, status }) => `${metadata.name} ${JSON.stringify(status?.['loadBalancer'])}`,
+    )
 
   const setReady = async (node: LabNode, ready: boolean): Promise<void> => {
     const { lab, stage, watch } = replicas
@@ -143,7 +157,7 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
     const next = await replicas.nextLeader(killed)
     await becomes('an address under the new leader', hasAddress('after-kill'))
     expect(next).not.toBe(killed)
-    await becomes('the entries of the dead to go', statusesName(replicas, others(killed)))
+    await becomes('the entries of the dead to go', statusesName(replicas, others(killed)), departedMs)
     expect(await bookkeepingProblems(replicas)).toEqual([])
     await stage.startController(killed)
     await allIsWell()
@@ -158,7 +172,7 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
     await replicas.kill(ended, 'SIGTERM')
     await createService('after-term')
     await becomes('an address under the new leader', hasAddress('after-term'), 10_000)
-    await becomes('the entries of the ended to go', statusesName(replicas, others(ended)))
+    await becomes('the entries of the ended to go', statusesName(replicas, others(ended)), departedMs)
     await stage.startController(ended)
     await allIsWell()
     await nothingWasLost()
@@ -189,7 +203,7 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
     expect(watch.wrong().ms).toBeLessThan(holdTimeMs + busyMs)
     await replicas.nextLeader(stopped)
     await becomes('the half-done work to be finished', hasAddress('half-done'))
-    await becomes('the entries of the stopped to go', statusesName(replicas, others(stopped)))
+    await becomes('the entries of the stopped to go', statusesName(replicas, others(stopped)), departedMs)
 
     watch.reset()
     const before = writes.all().length
@@ -284,10 +298,6 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
     const leader = await leading()
     const [survivor = leader] = others(leader)
     const dead = others(survivor)
-    const addresses = async (): Promise<readonly string[]> =>
-      (await replicas.json('services')).map(
-        ({ metadata, status }) => `${metadata.name} ${JSON.stringify(status?.['loadBalancer'])}`,
-      )
     const before = await addresses()
     await replicas.kill(survivor, 'SIGKILL')
     await stage.startController(survivor)
@@ -297,9 +307,21 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
     expect(await addresses()).toEqual(before)
     await createService('after-both')
     await becomes('an address under the last one', hasAddress('after-both'))
-    await becomes('the entries of the dead to go', statusesName(replicas, [survivor]))
+    await becomes('the entries of the dead to go', statusesName(replicas, [survivor]), departedMs)
     for (const node of dead) await stage.startController(node)
     await allIsWell()
     routersNeverErred()
+  })
+
+  test('when all three end the routes go, and the next three give everybody the same', { timeout }, async () => {
+    const { stage, watch } = replicas
+    const before = await addresses()
+    await Promise.all(stage.nodes.map((node) => replicas.kill(node, 'SIGTERM')))
+    await becomes('no route', stage.leavesHold([]))
+    await becomes('the watch to see that', () => (watch.deletions().length >= 4 ? undefined : watch.deletions().join()))
+    await Promise.all(stage.nodes.map((node) => stage.startController(node)))
+    await allIsWell()
+    expect(await addresses()).toEqual(before)
+    expect(watch.wrong().ms).toBeGreaterThan(0)
   })
 })

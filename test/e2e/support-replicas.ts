@@ -71,7 +71,7 @@ export async function startReplicaLab(): Promise<ReplicaLab> {
     await Promise.all([stage.startAgents(), ...stage.nodes.map((node) => stage.startController(node))])
     await becomes('all sessions', stage.sessionsAreUp)
     await becomes('all next hops', stage.leavesHold(stage.nodes))
-    const watch = watchRouters(lab, stage.nodes)
+    const watch = await watchRouters(lab, stage.nodes)
     const leader = async (): Promise<LabNode | undefined> => {
       const [lease] = await json('lease bellhop-controller -n bellhop-system')
       const holder = String(lease?.spec?.['holderIdentity'] ?? '')
@@ -182,6 +182,8 @@ export interface RouterWatch {
   readonly disagreement: () => Longest
   /** Path ids that changed their next hop, or differ between neighbours: there must never be one. */
   readonly pathIdProblems: () => readonly string[]
+  /** Neighbours seen telling path ids. */
+  readonly tellers: () => number
   /** Routes of VIPs that a leaf's kernel lost, also for less than the time between two looks. */
   readonly deletions: () => readonly string[]
   readonly looks: () => number
@@ -195,21 +197,35 @@ export interface Longest {
 }
 
 /** Looks at both leaves again and again, from now on. */
-function watchRouters(lab: Lab, nodes: readonly LabNode[]): RouterWatch {
+async function watchRouters(lab: Lab, nodes: readonly LabNode[]): Promise<RouterWatch> {
   let expected = nodes
   let looks = 0
   const wrong = createStopwatch()
   const disagreement = createStopwatch()
   const idOf = new Map<string, number>()
+  const tellers = new Set<string>()
   let pathIdProblems: string[] = []
   let deletions: string[] = []
   const stopping = new AbortController()
 
-  for (const { namespace } of lab.routers)
-    namespace.spawn(['ip', 'monitor', 'route']).onLine((line) => {
-      if (line.startsWith('Deleted') && (line.includes(`${vip4} `) || line.includes(`${vip6} `)))
+  const followDeletions = async ({ namespace }: Router): Promise<void> => {
+    const monitor = namespace.spawn(['ip', 'monitor', 'route'])
+    const seen: string[] = []
+    monitor.onLine((line) => {
+      if (line.startsWith('Deleted')) seen.push(line)
+      if (line.startsWith('Deleted') && [vip4, vip6].some((vip) => line.includes(`${vip} `)))
         deletions.push(`${namespace.name}: ${line}`)
     })
+    // It has begun once it has seen a deletion of ours, which also shows that deletions look like this.
+    await monitor.waitUntil(
+      async () => {
+        await namespace.ip(['route replace blackhole 192.0.2.1/32', 'route del blackhole 192.0.2.1/32'])
+        return seen.some((line) => line.includes('192.0.2.1 '))
+      },
+      { what: `the monitor of ${namespace.name}` },
+    )
+  }
+  await Promise.all(lab.routers.map(followDeletions))
 
   const look = async (router: Router): Promise<void> => {
     for (const vip of [vip4, vip6]) {
@@ -227,6 +243,7 @@ function watchRouters(lab: Lab, nodes: readonly LabNode[]): RouterWatch {
       disagreement.note(what, differ ? `${what}: ${words}` : undefined)
       for (const { neighbor, nextHop, pathId } of [...told.values()].flat()) {
         if (pathId === undefined) continue
+        tellers.add(neighbor)
         const known = idOf.get(nextHop)
         idOf.set(nextHop, pathId)
         if (known !== undefined && known !== pathId)
@@ -250,11 +267,13 @@ function watchRouters(lab: Lab, nodes: readonly LabNode[]): RouterWatch {
     wrong: wrong.longest,
     disagreement: disagreement.longest,
     pathIdProblems: () => [...pathIdProblems],
+    tellers: () => tellers.size,
     deletions: () => [...deletions],
     looks: () => looks,
     reset: () => {
       wrong.reset()
       disagreement.reset()
+      tellers.clear()
       pathIdProblems = []
       deletions = []
       looks = 0
@@ -385,6 +404,7 @@ export async function bookkeepingProblems({ json }: ReplicaLab): Promise<readonl
     if (named.length !== 1 || named[0] !== holder)
       problems.push(`Vip ${metadata.name} names ${named.join() || 'nobody'}; the Service that has it: ${holder}`)
   }
+  // What was done under one leader is not said again by the next.
   const said = new Set<string>()
   for (const event of await json('events -A')) {
     const about = asObject(event['involvedObject'])
@@ -392,5 +412,6 @@ export async function bookkeepingProblems({ json }: ReplicaLab): Promise<readonl
     if (said.has(words) || event['count'] !== 1) problems.push(`Event repeated: ${words}`)
     said.add(words)
   }
+  if (said.size < services.length) problems.push(`only ${said.size} Events about ${services.length} Services`)
   return problems
 }

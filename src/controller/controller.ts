@@ -3,7 +3,7 @@
 
 import type { Speaker, SpeakerEvent } from '../bgp/speaker/protocol.ts'
 import { createWorkerSpeaker } from '../bgp/speaker/speaker.ts'
-import { startStatusServer } from '../http/status-server.ts'
+import { type StatusServer, type StatusSources, startStatusServer } from '../http/status-server.ts'
 import { createKubeClient } from '../k8s/client.ts'
 import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
 import type { CredentialsSource } from '../k8s/credentials.ts'
@@ -71,8 +71,11 @@ const kinds: readonly Kind[] = [
 
 /** Runs one replica until the signal fires; rejects when its BGP worker dies, which only a new process mends. */
 export async function runController(config: ControllerConfig, deps: ControllerDeps): Promise<void> {
-  const { clock, random, log, signal } = deps
+  const { clock, random, log } = deps
   const { namespace } = config
+  // Fires with the caller's signal, and also when a part fails, so that no part outlives the others.
+  const ending = new AbortController()
+  const signal = AbortSignal.any([deps.signal, ending.signal])
   const connected = await createKubeClient({
     credentials: config.credentials,
     clock,
@@ -180,27 +183,19 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     if (event.type === 'flushed') leadership.pull()
     reporter.pull()
   })
-  const server =
-    config.httpPort === 0
-      ? undefined
-      : await startStatusServer(
-          config.httpPort,
-          {
-            unhealthy: () => undefined,
-            notReady: () => (announcer.plan() === undefined ? waitingFor(store) : undefined),
-            metrics: async () => ({
-              contentType: metrics.registry.contentType,
-              text: await metrics.registry.metrics(),
-            }),
-          },
-          log,
-        )
-  log.info({ event: 'controller-started', version: config.version, name: config.name, server: client.server })
-
+  const sources: StatusSources = {
+    unhealthy: () => undefined,
+    notReady: () => (announcer.plan() === undefined ? waitingFor(store) : undefined),
+    metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
+  }
+  let server: StatusServer | undefined
   try {
+    if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, sources, log)
+    log.info({ event: 'controller-started', version: config.version, name: config.name, server: client.server })
     await Promise.race([aborted(signal), died])
   } finally {
     log.info({ event: 'controller-stopping' })
+    ending.abort()
     await Promise.all([leadership.stop(), reporter.stop(), server?.stop(), speaker.stop('controller stops')])
     await Promise.all([election.stopped, heartbeat.stopped])
     client.close()

@@ -71,12 +71,19 @@ const sameFamily = (tuple: AfiSafi, family: Family): boolean =>
 const sends = (mode: AddPathMode | undefined): boolean => mode === 'send' || mode === 'both'
 const receives = (mode: AddPathMode | undefined): boolean => mode === 'receive' || mode === 'both'
 
+/** Whether the sender of the OPEN can handle IPv6 next hops in an IPv4 family (RFC 8950 section 4). */
+const hasIpv6NextHop = (open: OpenMessage, family: Family): boolean =>
+  family === 'ipv4-unicast' &&
+  capabilitiesOf(open, 'extended-next-hop')
+    .flatMap((capability) => capability.tuples)
+    .some((tuple) => sameFamily(tuple, family) && tuple.nextHopAfi === afiSafiOf['ipv6-unicast'].afi)
+
 const messageBytesMax = 4096
 const extendedMessageBytesMax = 65535
 
 /**
  * The session that follows from two valid OPENs (`validateOpen` has accepted `received`). RFC 4271 section 4.2 (hold time),
- * 6793 (AS numbers), 4760 (families), 7911 (path ids, by family and direction), 2918 and 7313 (refresh), 4724 and 8538
+ * 6793 (AS numbers), 4760 (families), 8950 (IPv6 next hops), 7911 (path ids, by family and direction), 2918 and 7313 (refresh), 4724 and 8538
  * (graceful restart), 8654 (message length, by direction).
  */
 export function negotiate(sent: OpenMessage, received: OpenMessage, config: SessionConfig): Negotiated {
@@ -95,6 +102,7 @@ export function negotiate(sent: OpenMessage, received: OpenMessage, config: Sess
         families.filter((f) => sends(addPathModeOf(sent, f)) && receives(addPathModeOf(received, f))),
       ),
       families: new Set(families),
+      extendedNextHop: new Set(families.filter((f) => hasIpv6NextHop(sent, f) && hasIpv6NextHop(received, f))),
       enhancedRouteRefresh: has(received, 'enhanced-route-refresh'),
       messageBytesMaxReceive: has(sent, 'extended-message') ? extendedMessageBytesMax : messageBytesMax,
       messageBytesMaxSend: has(received, 'extended-message') ? extendedMessageBytesMax : messageBytesMax,

@@ -26,6 +26,7 @@ export function createOpen(
 ): OpenMessage {
   const capabilities: readonly Capability[] = [
     ...config.families.map(multiprotocol),
+    ...(config.families.includes('ipv4-unicast') ? [ipv6NextHop] : []),
     { type: 'route-refresh' },
     { type: 'enhanced-route-refresh' },
     { type: 'extended-message' },
@@ -46,6 +47,12 @@ export function createOpen(
 }
 
 const multiprotocol = (family: Family): Capability => ({ type: 'multiprotocol', ...afiSafiOf[family] })
+
+// Used only where the router says the same (RFC 8950 section 4); what it announces to us is counted, whatever its next hop.
+const ipv6NextHop: Capability = {
+  type: 'extended-next-hop',
+  tuples: [{ ...afiSafiOf['ipv4-unicast'], nextHopAfi: afiSafiOf['ipv6-unicast'].afi }],
+}
 
 const addPath = (families: readonly Family[]): Capability => ({
   type: 'add-path',

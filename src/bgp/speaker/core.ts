@@ -11,8 +11,8 @@ import { type BfdEnvironment, createPathWatch, type PathWatch } from './path-wat
 import { Peer, type PeerEnvironment } from './peer.ts'
 import type { PeerConfig, SpeakerCommand, SpeakerConfig, SpeakerEvent, TableName } from './protocol.ts'
 import type { Recorder } from './recording.ts'
-import { equal, socketOptionsOf } from './session-config.ts'
-import type { Connection, Listener, Transport } from './transport.ts'
+import { dialOptionsOf, equal } from './session-config.ts'
+import { type Connection, isSamePlace, type Listener, type Place, renderPlace, type Transport } from './transport.ts'
 
 export interface SpeakerCoreOptions {
   readonly clock: Clock
@@ -146,11 +146,13 @@ export class SpeakerCore {
     this.#stopped = true
     this.#cancelListenRetry?.()
     this.#listener?.close()
-    this.#paths?.stop()
     let waiting = this.#peers.size
     const done = (): void => {
       waiting--
-      if (waiting <= 0) this.#emit({ type: 'stopped' })
+      if (waiting > 0) return
+      // Last: FRR and BIRD end a session that is still there, and a graceful restart with it.
+      this.#paths?.stop()
+      this.#emit({ type: 'stopped' })
     }
     if (waiting === 0) done()
     for (const peer of this.#peers.values())
@@ -202,32 +204,31 @@ export class SpeakerCore {
 
   #setListenerPeers(): void {
     const peers = this.#config?.peers ?? []
-    const refusals = this.#listener?.setPeers(
-      peers.map((peer) => ({ address: peer.address, ...socketOptionsOf(peer) })),
-    )
-    for (const { address, reason } of refusals ?? [])
-      this.#peerAt(address)?.noteError(`connections from ${address} are refused: ${reason}`)
+    const refusals = this.#listener?.setPeers(peers.map(dialOptionsOf))
+    for (const { reason, ...place } of refusals ?? [])
+      this.#peerAt(place)?.noteError(`connections from ${renderPlace(place)} are refused: ${reason}`)
   }
 
   #incoming(connection: Connection): void {
-    const peer = this.#peerAt(connection.remoteAddress)
+    const peer = this.#peerAt(connection.remote)
     if (peer === undefined) {
       connection.abort()
-      this.#refused(connection.remoteAddress, 'not a configured peer')
+      this.#refused(connection.remote, 'not a configured peer')
     } else peer.incoming(connection)
   }
 
-  #refused(remote: Ip, reason: string): void {
+  #refused(place: Place, reason: string): void {
+    const remote = renderPlace(place)
     const stranger = `${remote} ${reason}`
     const known = this.#strangers.has(stranger)
     if (!known && this.#strangers.size < strangersMax) this.#strangers.add(stranger)
     const fields = { event: 'connection-refused', remote, reason }
     this.#emit({ type: 'log', level: known ? 'debug' : 'warn', fields })
-    if (!known) this.#peerAt(remote)?.noteError(`a connection from ${remote} was refused: ${reason}`)
+    if (!known) this.#peerAt(place)?.noteError(`a connection from ${remote} was refused: ${reason}`)
   }
 
-  #peerAt(address: Ip): Peer | undefined {
-    for (const peer of this.#peers.values()) if (peer.config.address === address) return peer
+  #peerAt(place: Place): Peer | undefined {
+    for (const peer of this.#peers.values()) if (isSamePlace(peer.config, place)) return peer
     return undefined
   }
 

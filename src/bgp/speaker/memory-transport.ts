@@ -81,7 +81,7 @@ export function createMemoryNetwork(options: { readonly clock: Clock; readonly l
       join(ours, theirs)
       if (peer === undefined) {
         theirs.connection.abort()
-        listener.handlers.refused(source, 'not a configured peer')
+        listener.handlers.refused({ address: source }, 'not a configured peer')
       } else listener.handlers.connection(theirs.connection)
       handlers.connected(ours.connection)
     })
@@ -249,7 +249,7 @@ function createConnection(link: Link, local: Ip, remote: Ip): MemoryConnection {
     },
     connection: {
       localAddress: local,
-      remoteAddress: remote,
+      remote: { address: remote },
       localAddresses: familyOf(local) === 'IPv4' ? { ipv4: local } : { ipv6: local },
       open: (given) => {
         clock.setTimer(0, () => {

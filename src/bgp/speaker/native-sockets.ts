@@ -56,7 +56,8 @@ const TCP_MD5SIG = 14
 
 /** CS6: routing protocols go before the traffic they route (RFC 4271 appendix F: precedence Internet Control). */
 const networkControl = 0xc0
-const ttlOfListener = 255
+/** GTSM peers accept no SYN-ACK with less. */
+export const ttlOfListener = 255
 const ttlSystem = 64
 export const passwordBytesMax = 80
 

@@ -5,7 +5,7 @@ import { networkInterfaces } from 'node:os'
 import { familyOf, type Ip, isLinkLocal, parseIp } from '../../net/ip.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { must } from '../../runtime/result.ts'
-import type { Connection, ConnectionHandlers } from './transport.ts'
+import type { Connection, ConnectionHandlers, Place } from './transport.ts'
 
 /** How long a connection that is being closed may take to deliver its last message. */
 const lingerMs = 1000
@@ -13,7 +13,7 @@ const lingerMs = 1000
 /** Takes over a connected socket. Nothing is read from it before `open`. */
 export function createTcpConnection(socket: Socket, clock: Clock): Connection {
   const localAddress = addressOf(socket.localAddress)
-  const remoteAddress = addressOf(socket.remoteAddress)
+  const remote = placeOf(socket.remoteAddress)
   let handlers: ConnectionHandlers | undefined
   let writtenBytes = 0
   let closing = false
@@ -26,12 +26,12 @@ export function createTcpConnection(socket: Socket, clock: Clock): Connection {
     socket.destroy()
     handlers.closed(reason)
   }
-  socket.on('error', (error) => lost(wordsOfSocketError(error, { address: remoteAddress })))
+  socket.on('error', (error) => lost(wordsOfSocketError(error, remote)))
   socket.on('end', () => lost('the router closed the TCP connection'))
   socket.on('close', () => lost('the router closed the TCP connection'))
   return {
     localAddress,
-    remoteAddress,
+    remote,
     get localAddresses() {
       return addressesBeside(localAddress)
     },
@@ -81,6 +81,12 @@ export function createTcpConnection(socket: Socket, clock: Clock): Connection {
 const addressOf = (text: string | undefined): Ip => {
   const parsed = parseIp((text ?? '').split('%')[0] ?? '')
   return parsed.ok ? parsed.value : must(parseIp('::'))
+}
+
+function placeOf(text: string | undefined): Place {
+  const zone = text?.split('%')[1]
+  const address = addressOf(text)
+  return zone === undefined ? { address } : { address, zone }
 }
 
 /** The addresses of the interface that has `local`; its own first, and no link-local one where there is another. */

@@ -5,9 +5,17 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { familyOf, type Ip, type IpFamily, parseIp } from '../../net/ip.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { must, type Result } from '../../runtime/result.ts'
-import type { Descriptor, NativeError, NativeSockets } from './native-sockets.ts'
+import { type Descriptor, type NativeError, type NativeSockets, ttlOfListener } from './native-sockets.ts'
 import { codeOf, createTcpConnection } from './tcp-connection.ts'
-import { type AcceptOptions, isSecured, type Listener, type ListenHandlers, type PeerRefusal } from './transport.ts'
+import {
+  type AcceptOptions,
+  isSamePlace,
+  isSecured,
+  type Listener,
+  type ListenHandlers,
+  type PeerRefusal,
+  type Place,
+} from './transport.ts'
 
 type Native = Result<NativeSockets, NativeError>
 
@@ -65,19 +73,19 @@ export function listenTcp(
   }
   const accept = (socket: Socket): void => {
     const connection = createTcpConnection(socket, clock)
-    const { remoteAddress } = connection
-    const peer = peers.find(({ address }) => address === remoteAddress)
+    const { remote } = connection
+    const peer = peers.find((candidate) => isSamePlace(candidate, remote))
     const reason =
       peer === undefined
         ? 'not a configured peer'
-        : (refusals.find(({ address }) => address === remoteAddress)?.reason ??
+        : (refusals.find((refusal) => isSamePlace(refusal, remote))?.reason ??
           setAccepted(socket, peer, sockets)?.reason)
     if (reason === undefined) {
       handlers.connection(connection)
       return
     }
     connection.abort()
-    handlers.refused(remoteAddress, reason)
+    handlers.refused(remote, reason)
   }
   for (const place of places) {
     const where: Where = { ...place, port }
@@ -99,14 +107,17 @@ export function listenTcp(
       peers = next
       refusals = next.flatMap((peer) => {
         const reason = setKeys(listening, peer, sockets)
-        return reason === undefined ? [] : [{ address: peer.address, reason }]
+        return reason === undefined ? [] : [{ ...placeOf(peer), reason }]
       })
       removeKeys(listening, next, sockets)
+      setLeastHops(listening, next, sockets)
       return refusals
     },
     close,
   }
 }
+
+const placeOf = ({ address, zone }: AcceptOptions): Place => (zone === undefined ? { address } : { address, zone })
 
 /** Why connections of this peer can not be let in with its password, or undefined when they can. */
 function setKeys(
@@ -134,6 +145,18 @@ function removeKeys(listening: readonly ListeningSocket[], peers: readonly Accep
       if (fd !== undefined) sockets.value.setKey(fd, address, undefined)
       keys.delete(address)
     }
+}
+
+// A connection that was accepted gets its least TTL when we hear of it, and what came before that went unchecked. Where every peer
+// has one, the listening socket can check from the first packet on.
+function setLeastHops(listening: readonly ListeningSocket[], peers: readonly AcceptOptions[], sockets: Native): void {
+  if (!sockets.ok) return
+  for (const { fd, family } of listening) {
+    const least = peers.filter(({ address }) => familyOf(address) === family).map(({ ttlMin = 0 }) => ttlMin)
+    if (fd === undefined || least.length === 0) continue
+    // A failure shows, in words, on each connection, whose least TTL is set again.
+    sockets.value.setHops(fd, family, { ttl: ttlOfListener, ttlMin: Math.min(...least) })
+  }
 }
 
 function setAccepted(socket: Socket, peer: AcceptOptions, sockets: Native): NativeError | undefined {

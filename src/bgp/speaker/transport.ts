@@ -17,18 +17,23 @@ export interface SocketOptions {
 export const isSecured = ({ password, ttlMin }: SocketOptions): boolean =>
   password !== undefined || ttlMin !== undefined
 
-export interface DialOptions extends SocketOptions {
+/** Where a peer is: a link-local address means nothing without its interface. */
+export interface Place {
   readonly address: Ip
-  /** Interface of a link-local `address`. */
   readonly zone?: string
+}
+
+export const isSamePlace = (a: Place, b: Place): boolean => a.address === b.address && a.zone === b.zone
+
+export const renderPlace = ({ address, zone }: Place): string => (zone === undefined ? address : `${address}%${zone}`)
+
+export interface DialOptions extends SocketOptions, Place {
   readonly port: number
   readonly sourceAddress?: Ip
 }
 
 /** A peer that may connect to us. */
-export interface AcceptOptions extends SocketOptions {
-  readonly address: Ip
-}
+export interface AcceptOptions extends SocketOptions, Place {}
 
 export interface ConnectionHandlers {
   /** The chunk belongs to the receiver from now on. */
@@ -41,7 +46,7 @@ export interface ConnectionHandlers {
 
 export interface Connection {
   readonly localAddress: Ip
-  readonly remoteAddress: Ip
+  readonly remote: Place
   /** Addresses of the interface the connection runs over, for next hop self; the connection's own where it is of that family. */
   readonly localAddresses: { readonly ipv4?: Ip; readonly ipv6?: Ip }
   /** Starts to deliver what arrives. Called once. */
@@ -68,15 +73,14 @@ export interface ListenHandlers {
   /** A connection from one of the peers; nothing was read from it yet. */
   readonly connection: (connection: Connection) => void
   /** A connection was closed unread. */
-  readonly refused: (remote: Ip, reason: string) => void
+  readonly refused: (remote: Place, reason: string) => void
   readonly listening: () => void
   /** The port can not be listened on, or not any more. */
   readonly failed: (reason: string) => void
 }
 
 /** Why a peer's connections can not be accepted as configured. */
-export interface PeerRefusal {
-  readonly address: Ip
+export interface PeerRefusal extends Place {
   readonly reason: string
 }
 

@@ -39,7 +39,7 @@ const addPath = (...families: readonly (typeof v4 & { readonly mode: AddPathMode
 })
 
 describe('the OPEN we send', () => {
-  test('announces families, refresh, extended messages, four-octet AS and ADD-PATH for sending', () => {
+  test('announces families, IPv6 next hops, refresh, extended messages, four-octet AS and ADD-PATH for sending', () => {
     expect(createOpen({ ...sampleConfig, families: ['ipv4-unicast', 'ipv6-unicast'] }, fresh)).toEqual({
       type: 'OPEN',
       version: 4,
@@ -49,6 +49,7 @@ describe('the OPEN we send', () => {
       capabilities: [
         { type: 'multiprotocol', afi: 1, safi: 1 },
         { type: 'multiprotocol', afi: 2, safi: 1 },
+        { type: 'extended-next-hop', tuples: [{ ...v4, nextHopAfi: 2 }] },
         { type: 'route-refresh' },
         { type: 'enhanced-route-refresh' },
         { type: 'extended-message' },
@@ -249,6 +250,16 @@ describe('negotiation', () => {
   test('ADD-PATH for a family that is not common counts for nothing', () => {
     const { codec } = agree(peerWith(...multiprotocol(v4), addPath({ ...v6, mode: 'both' })))
     expect([...codec.addPathSend]).toEqual([])
+  })
+
+  test.each<[string, readonly Capability[], readonly string[]]>([
+    ['IPv6 for IPv4', [{ type: 'extended-next-hop', tuples: [{ ...v4, nextHopAfi: 2 }] }], ['ipv4-unicast']],
+    ['IPv6 for VPNv4', [{ type: 'extended-next-hop', tuples: [{ afi: 1, safi: 128, nextHopAfi: 2 }] }], []],
+    ['IPv4 for IPv6', [{ type: 'extended-next-hop', tuples: [{ ...v6, nextHopAfi: 1 }] }], []],
+    ['nothing', [], []],
+  ])('next hops of the other family only as the router takes them (RFC 8950): %s', (_, capabilities, families) => {
+    const { codec } = agree(peerWith(...multiprotocol(v4, v6), ...capabilities))
+    expect([...(codec.extendedNextHop ?? [])]).toEqual(families)
   })
 
   test('four octets an AS only where both sides say so', () => {

@@ -468,7 +468,13 @@ describe('what a refused capability teaches (RFC 5492)', () => {
 
   test('2/7 naming ADD-PATH and enhanced refresh: the next OPEN has neither', () => {
     const capabilities = openAfter(refusal(7, 69, 4, 0, 1, 1, 2, 70, 0))
-    expect(capabilities).toEqual(['multiprotocol', 'route-refresh', 'extended-message', 'four-octet-as'])
+    expect(capabilities).toEqual([
+      'multiprotocol',
+      'extended-next-hop',
+      'route-refresh',
+      'extended-message',
+      'four-octet-as',
+    ])
   })
 
   test('2/7 naming ADD-PATH where it is required: it stays', () => {

@@ -101,7 +101,7 @@ describe('TCP-MD5 (RFC 2385)', () => {
     const second = dial({ address: at, port, sourceAddress: witness })
     await waitFor(second.result, { what: 'the witness' })
     await waitFor(() => accepted.length > 0, { what: 'the witness at the other end' })
-    expect(accepted.map(({ remoteAddress }) => remoteAddress)).toEqual([witness])
+    expect(accepted.map(({ remote }) => remote.address)).toEqual([witness])
     expect(result()).toBeUndefined()
     cancel()
   })
@@ -177,7 +177,10 @@ describe('TTL', () => {
 
   test('a peer that sends with another TTL gets nothing through to a side with GTSM', async () => {
     const source = loopback()
-    const { at, accepted } = await serve({ address: source, ttl: 255, ttlMin: 255 })
+    const secured = { address: source, ttl: 255, ttlMin: 255 }
+    const { at, accepted, listener } = await serve(secured)
+    // Beside a peer without GTSM the handshake goes through.
+    listener.setPeers([secured, { address: loopback() }])
     const { result } = dial({ address: at, port, sourceAddress: source, ttl: 64 })
     const ours = await waitFor(result, { what: 'the handshake' })
     const theirs = await waitFor(() => accepted[0], { what: 'the other end' })
@@ -189,6 +192,15 @@ describe('TTL', () => {
     await waitFor(() => atOurs.bytes() === 1, { what: 'data with TTL 255' })
     await waitFor(() => retransmissions(source) > 0, { what: 'a retransmission of what was dropped' })
     expect(atTheirs.bytes()).toBe(0)
+  })
+
+  test('where every peer has GTSM, not even a handshake comes from further away', async () => {
+    const source = loopback()
+    const { at, accepted } = await serve({ address: source, ttl: 255, ttlMin: 255 })
+    const { result } = dial({ address: at, port, sourceAddress: source, ttl: 64 })
+    const dials = (): string => execFileSync('ss', ['-Htno', 'state', 'syn-sent', 'src', source], { encoding: 'utf8' })
+    await waitFor(() => /timer:\(on,[^,]+,[1-9]/.test(dials()), { what: 'a second SYN' })
+    expect([result(), accepted]).toEqual([undefined, []])
   })
 
   const retransmissions = (local: string): number =>

@@ -59,7 +59,7 @@ export function transportContract(name: string, createEnds: () => Ends): void {
       let settled: string | undefined
       const opened = ends.listener.transport.listen(ends.port, [ends.listener.address], {
         connection: (connection) => accepted.push(connection),
-        refused: (remote, reason) => refused.push(`${remote} ${reason}`),
+        refused: (remote, reason) => refused.push(`${remote.address} ${reason}`),
         listening: () => {
           settled = 'listening'
         },
@@ -113,8 +113,8 @@ export function transportContract(name: string, createEnds: () => Ends): void {
     test('connects, and both ends know the addresses', async () => {
       listener = await listen([ends.dialler.address])
       const [ours, theirs] = await connect()
-      expect([ours.localAddress, ours.remoteAddress]).toEqual([ends.dialler.address, ends.listener.address])
-      expect([theirs.localAddress, theirs.remoteAddress]).toEqual([ends.listener.address, ends.dialler.address])
+      expect([ours.localAddress, ours.remote.address]).toEqual([ends.dialler.address, ends.listener.address])
+      expect([theirs.localAddress, theirs.remote.address]).toEqual([ends.listener.address, ends.dialler.address])
       expect(ours.localAddresses.ipv4).toBe(ends.dialler.address)
     })
 

@@ -1,3 +1,3 @@
 import { describeInterop } from './suite.ts'
 
-describeInterop('exabgp', { showsPathIds: true, logsShutdownText: false, sendsShutdownText: false })
+describeInterop('exabgp')

@@ -1,3 +1,3 @@
 import { describeInterop } from './suite.ts'
 
-describeInterop('frr', { showsPathIds: true, logsShutdownText: true, sendsShutdownText: true })
+describeInterop('frr')

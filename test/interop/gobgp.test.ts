@@ -1,3 +1,3 @@
 import { describeInterop } from './suite.ts'
 
-describeInterop('gobgp', { showsPathIds: false, logsShutdownText: true, sendsShutdownText: true })
+describeInterop('gobgp')

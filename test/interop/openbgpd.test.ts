@@ -1,3 +1,3 @@
 import { describeInterop } from './suite.ts'
 
-describeInterop('openbgpd', { showsPathIds: true, logsShutdownText: true, sendsShutdownText: true })
+describeInterop('openbgpd')

@@ -14,12 +14,21 @@ import type { Prefix } from '../../src/net/prefix.ts'
 
 export const table = 'all'
 
+/** As the speaker logs it. */
+export interface StateChange {
+  readonly from: string
+  readonly to: string
+  readonly because: string
+}
+
 export interface TestSpeaker {
   readonly send: (command: SpeakerCommand) => void
   /** Adds or replaces routes of the table that all peers share. */
   readonly announce: (...routes: readonly Route[]) => void
   readonly withdraw: (...prefixes: readonly Prefix[]) => void
   readonly status: (peer: string) => SessionStatus | undefined
+  /** All changes of state, in their order. */
+  readonly changes: readonly StateChange[]
   /** Waits until the status of a peer satisfies `condition`, and returns it. */
   readonly waitForStatus: (
     peer: string,
@@ -38,14 +47,18 @@ export function startSpeaker(
   namespace: Namespace,
   config: Omit<SpeakerConfig, 'listenAddresses'>,
   routes: readonly Route[],
-  logPath: string,
+  { logPath, recordDirectory }: { readonly logPath: string; readonly recordDirectory?: string },
 ): TestSpeaker {
-  const child = namespace.spawn(nodeProgram('test/interop/speaker-process.ts'), { logPath })
+  const recording = recordDirectory === undefined ? [] : [recordDirectory]
+  const child = namespace.spawn(nodeProgram('test/interop/speaker-process.ts', recording), { logPath })
+  const changes: StateChange[] = []
   const sessions = new Map<string, SessionStatus>()
   let revision = 0
   child.onLine((line) => {
     const event = JSON.parse(line) as SpeakerEvent
     if (event.type === 'session') sessions.set(event.status.peer, event.status)
+    if (event.type === 'log' && event.fields.event === 'session-state')
+      changes.push(event.fields as unknown as StateChange)
   })
   const send = (command: SpeakerCommand): void => child.writeLine(JSON.stringify(command))
   const change = (upserts: readonly Route[], withdrawals: readonly Prefix[]): void =>
@@ -58,6 +71,7 @@ export function startSpeaker(
     announce: (...upserts) => change(upserts, []),
     withdraw: (...withdrawals) => change([], withdrawals),
     status: (peer) => sessions.get(peer),
+    changes,
     waitForStatus: (peer, what, condition, timeoutMs = 20_000) =>
       child.waitUntil(
         () => {

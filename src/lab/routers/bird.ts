@@ -2,12 +2,12 @@
 
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { type Ip, parseIp } from '../../net/ip.ts'
+import type { Ip } from '../../net/ip.ts'
 import type { Prefix } from '../../net/prefix.ts'
-import { must } from '../../runtime/result.ts'
 import { type Namespace, succeeded } from '../netns/namespace.ts'
 import type { LabProcess } from '../netns/process.ts'
 import {
+  addressFrom,
   bfdIntervalMs,
   bfdMultiplier,
   holdTimeDefaultSeconds,
@@ -15,7 +15,9 @@ import {
   makeRouterDirectory,
   multipathDefault,
   type NeighborOptions,
+  neighborAddress,
   neighborOf,
+  ofFamily,
   type Router,
   type RouterOptions,
   type RouterPath,
@@ -87,19 +89,26 @@ export function renderBirdConfiguration(options: RouterOptions): string {
     kernel(4),
     kernel(6),
     ...(neighbors.some((neighbor) => neighbor.bfd === true) ? [bfd] : []),
+    ...(['ipv4', 'ipv6'] as const).map((family) => renderStatic(options, family)),
     ...neighbors.map((neighbor, index) => renderNeighbor(options, neighbor, index)),
     extraConfiguration,
   ].join('\n')}\n`
 }
 
+const renderStatic = ({ originates }: RouterOptions, family: 'ipv4' | 'ipv6'): string => {
+  const routes = ofFamily(originates, family).map((prefix) => `route ${prefix} blackhole;`)
+  return routes.length === 0 ? '' : `protocol static { ${family}; ${routes.join(' ')} }`
+}
+
 function renderNeighbor(options: RouterOptions, neighbor: NeighborOptions, index: number): string {
   const { ttlSecurityHops, multihop, password } = neighbor
   const distance = ttlSecurityHops !== undefined && ttlSecurityHops > 1 ? ttlSecurityHops : multihop
+  const out = options.originates === undefined ? 'export none;' : 'export where source = RTS_STATIC;'
   const channel = neighbor.addPath ? 'add paths rx;' : ''
   return [
     `protocol bgp ${protocolName(index)} {`,
     `  local as ${options.asn};`,
-    `  neighbor ${neighbor.address} as ${neighbor.asn};`,
+    `  neighbor ${neighborAddress(neighbor)} as ${neighbor.asn};`,
     // On iBGP, BIRD would otherwise resolve next hops recursively and find no ECMP among them.
     `  ${distance === undefined ? 'direct' : `multihop ${distance}`};`,
     `  hold time ${options.holdTimeSeconds ?? holdTimeDefaultSeconds};`,
@@ -108,8 +117,8 @@ function renderNeighbor(options: RouterOptions, neighbor: NeighborOptions, index
     ...(ttlSecurityHops === undefined ? [] : ['  ttl security on;']),
     ...(neighbor.passive === true ? ['  passive on;'] : []),
     ...(neighbor.bfd === true ? ['  bfd on;'] : []),
-    `  ipv4 { import all; export none; ${channel} };`,
-    `  ipv6 { import all; export none; ${channel} };`,
+    `  ipv4 { import all; ${out} ${channel}${neighbor.extendedNextHop === true ? ' extended next hop on;' : ''} };`,
+    `  ipv6 { import all; ${out} ${channel} };`,
     '}',
   ].join('\n')
 }
@@ -124,7 +133,7 @@ export function parseBirdProtocols(text: string): readonly RouterSession[] {
     const imported = [...block.matchAll(/Routes:\s+(\d+) imported/g)].map((match) => Number(match[1]))
     return [
       {
-        peer: must(parseIp(peer)),
+        peer: addressFrom(peer),
         established: state === 'Established',
         state,
         paths: imported.reduce((sum, count) => sum + count, 0),
@@ -132,6 +141,10 @@ export function parseBirdProtocols(text: string): readonly RouterSession[] {
     ]
   })
 }
+
+// `(64512,100) (64512,101)`, `(64512, 1, 2)`
+const communitiesIn = (text: string | undefined): readonly string[] =>
+  [...(text ?? '').matchAll(/\(([\d, ]+)\)/g)].map(([, numbers = '']) => numbers.split(/, */).join(':'))
 
 /** Reads `show route <prefix> all`; only routes learnt by BGP. BIRD 2 does not show path ids. */
 export function parseBirdRoutes(text: string): readonly RouterPath[] {
@@ -143,11 +156,12 @@ export function parseBirdRoutes(text: string): readonly RouterPath[] {
     const localPref = value('local_pref')
     const origin = value('origin')
     return {
-      nextHop: must(parseIp((value('next_hop') ?? '').split(' ')[0] ?? '')),
+      nextHop: addressFrom((value('next_hop') ?? '').split(' ')[0] ?? ''),
       asPath: asPath.map(Number),
       ...(origin === undefined ? {} : { origin }),
       ...(med === undefined ? {} : { med: Number(med) }),
       ...(localPref === undefined ? {} : { localPref: Number(localPref) }),
+      communities: [value('community'), value('large_community')].flatMap(communitiesIn),
     }
   })
   return sortPaths(paths)

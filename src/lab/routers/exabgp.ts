@@ -14,6 +14,7 @@ import {
   makeRouterDirectory,
   type NeighborOptions,
   neighborOf,
+  ofFamily,
   type Router,
   type RouterOptions,
   type RouterPath,
@@ -97,8 +98,12 @@ export function renderExabgpConfiguration(options: RouterOptions, pipes: string,
   ].join('\n')}\n`
 }
 
+// Its `self` is the address of the session, whatever the family. Nobody forwards by what ExaBGP announces.
+const ownIpv6 = '2001:db8::1'
+
 function renderNeighbor(options: RouterOptions, neighbor: NeighborOptions, source: Ip): string {
   const { password, ttlSecurityHops, multihop } = neighbor
+  const extended = neighbor.extendedNextHop === true
   return [
     `neighbor ${neighbor.address} {`,
     `  router-id ${options.routerId}; local-address ${source}; local-as ${options.asn}; peer-as ${neighbor.asn};`,
@@ -108,7 +113,14 @@ function renderNeighbor(options: RouterOptions, neighbor: NeighborOptions, sourc
     ...(multihop === undefined ? [] : [`  outgoing-ttl ${multihop};`]),
     ...(neighbor.passive === true ? ['  passive true;'] : []),
     '  family { ipv4 unicast; ipv6 unicast; }',
-    `  capability { asn4 enable; route-refresh enable; add-path ${neighbor.addPath ? 'receive' : 'disable'}; }`,
+    `  capability { asn4 enable; route-refresh enable; add-path ${neighbor.addPath ? 'receive' : 'disable'}; ${extended ? 'nexthop enable; ' : ''}}`,
+    ...(extended ? ['  nexthop { ipv4 unicast ipv6; }'] : []),
+    ...(['ipv4', 'ipv6'] as const).map((family) => {
+      const own = ofFamily(options.originates, family).map(
+        (prefix) => `unicast ${prefix} next-hop ${family === 'ipv4' ? 'self' : ownIpv6};`,
+      )
+      return own.length === 0 ? '' : `  announce { ${family} { ${own.join(' ')} } }`
+    }),
     '  api { processes [ pipes ]; neighbor-changes; receive { parsed; update; } }',
     '}',
   ].join('\n')
@@ -178,5 +190,8 @@ function pathFrom(
     ...(origin === undefined ? {} : { origin }),
     ...(med === undefined ? {} : { med }),
     ...(localPref === undefined ? {} : { localPref }),
+    communities: [attributes['community'], attributes['large-community']]
+      .flatMap(asList)
+      .map((community) => asList(community).join(':')),
   }
 }

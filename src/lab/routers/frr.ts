@@ -8,6 +8,7 @@ import { must } from '../../runtime/result.ts'
 import type { LabProcess } from '../netns/process.ts'
 import { asList, asNumber, asObject, asText, isObject, parseJson } from './json.ts'
 import {
+  addressFrom,
   bfdIntervalMs,
   bfdMultiplier,
   holdTimeDefaultSeconds,
@@ -16,6 +17,7 @@ import {
   multipathDefault,
   type NeighborOptions,
   neighborOf,
+  ofFamily,
   type Router,
   type RouterOptions,
   type RouterPath,
@@ -103,12 +105,17 @@ export function renderFrrConfiguration(options: RouterOptions): string {
     'exit',
     'route-map DENY deny 10',
     'exit',
+    'bgp as-path access-list OWN permit ^$',
+    'route-map OWN permit 10',
+    ' match as-path OWN',
+    'exit',
     `router bgp ${asn}`,
     ` bgp router-id ${routerId}`,
     ' bgp log-neighbor-changes',
     ' no bgp default ipv4-unicast',
+    ' no bgp network import-check',
     ...neighbors.flatMap((neighbor) => neighborLines(options, neighbor)),
-    ...['ipv4', 'ipv6'].flatMap((family) => familyLines(options, family)),
+    ...(['ipv4', 'ipv6'] as const).flatMap((family) => familyLines(options, family)),
     'exit',
     extraConfiguration,
   ].join('\n')}\n`
@@ -121,6 +128,8 @@ function neighborLines(options: RouterOptions, neighbor: NeighborOptions): reado
     `${of} remote-as ${neighbor.asn}`,
     `${of} timers ${Math.floor(hold / 3)} ${hold}`,
     `${of} timers connect 1`,
+    ...(neighbor.interface === undefined ? [] : [`${of} interface ${neighbor.interface}`]),
+    ...(neighbor.extendedNextHop === true ? [`${of} capability extended-nexthop`] : []),
     ...(neighbor.password === undefined ? [] : [`${of} password ${neighbor.password}`]),
     ...(neighbor.ttlSecurityHops === undefined ? [] : [`${of} ttl-security hops ${neighbor.ttlSecurityHops}`]),
     ...(neighbor.multihop === undefined ? [] : [`${of} ebgp-multihop ${neighbor.multihop}`]),
@@ -129,16 +138,17 @@ function neighborLines(options: RouterOptions, neighbor: NeighborOptions): reado
   ]
 }
 
-function familyLines(options: RouterOptions, family: string): readonly string[] {
-  const { multipathMax = multipathDefault } = options
+function familyLines(options: RouterOptions, family: 'ipv4' | 'ipv6'): readonly string[] {
+  const { multipathMax = multipathDefault, originates } = options
   return [
     ` address-family ${family} unicast`,
     ...options.neighbors.flatMap(({ address, addPath }) => [
       `  neighbor ${address} activate`,
       `  neighbor ${address} route-map ACCEPT in`,
-      `  neighbor ${address} route-map DENY out`,
+      `  neighbor ${address} route-map ${originates === undefined ? 'DENY' : 'OWN'} out`,
       ...(addPath ? [] : [`  neighbor ${address} disable-addpath-rx`]),
     ]),
+    ...ofFamily(originates, family).map((prefix) => `  network ${prefix}`),
     `  maximum-paths ${multipathMax}`,
     `  maximum-paths ibgp ${multipathMax}`,
     ' exit-address-family',
@@ -151,7 +161,7 @@ export function parseFrrSummary(summary: unknown): readonly RouterSession[] {
   for (const family of Object.values(asObject(summary))) {
     for (const [address, peer] of Object.entries(asObject(asObject(family)['peers']))) {
       const { state, pfxRcd } = asObject(peer) as { readonly state?: unknown; readonly pfxRcd?: unknown }
-      const ip = must(parseIp(address))
+      const ip = addressFrom(address)
       const word = asText(state) ?? 'unknown'
       const before = sessions.get(ip)?.paths ?? 0
       const paths = before + (asNumber(pfxRcd) ?? 0)
@@ -183,6 +193,9 @@ export function parseFrrPaths(answer: unknown): readonly RouterPath[] {
           ...(origin === undefined ? {} : { origin }),
           ...(med === undefined ? {} : { med }),
           ...(localPref === undefined ? {} : { localPref }),
+          communities: [entry['community'], entry['largeCommunity']].flatMap((list) =>
+            (asText(asObject(list)['string']) ?? '').split(' ').filter((community) => community !== ''),
+          ),
         },
       ]
     }),

@@ -2,16 +2,16 @@
 
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { parseIp } from '../../net/ip.ts'
 import { type Prefix, prefixFamily } from '../../net/prefix.ts'
-import { must } from '../../runtime/result.ts'
 import type { LabProcess } from '../netns/process.ts'
 import { asList, asNumber, asObject, asText, isObject, parseJson } from './json.ts'
 import {
+  addressFrom,
   holdTimeDefaultSeconds,
   kernelNextHopsOf,
   makeRouterDirectory,
   type NeighborOptions,
+  neighborAddress,
   neighborOf,
   type Router,
   type RouterOptions,
@@ -42,6 +42,8 @@ export function createGobgp(options: RouterOptions): Router {
       )
       const answers = async (): Promise<boolean> => (await namespace.exec(['gobgp', 'global'])).status === 0
       await daemon.waitUntil(answers, { what: `${name} answers` })
+      for (const prefix of options.originates ?? [])
+        await gobgp('global', 'rib', 'add', '-a', familyWord(prefix), prefix)
     },
     stop: async (signal = 'SIGTERM') => {
       await daemon?.stop({ signal })
@@ -84,7 +86,7 @@ function neighborLines(options: RouterOptions, neighbor: NeighborOptions): reado
   return [
     '[[neighbors]]',
     '[neighbors.config]',
-    `neighbor-address = "${neighbor.address}"`,
+    `neighbor-address = "${neighborAddress(neighbor)}"`,
     `peer-as = ${neighbor.asn}`,
     ...(password === undefined ? [] : [`auth-password = "${password}"`]),
     '[neighbors.timers.config]',
@@ -124,7 +126,7 @@ export function parseGobgpNeighbors(answer: unknown): readonly RouterSession[] {
       const families = asList(neighbor['afi_safis']).map((family) => asObject(asObject(family)['state']))
       return [
         {
-          peer: must(parseIp(address)),
+          peer: addressFrom(address),
           established: word === 'Established',
           state: word,
           paths: families.reduce((sum, family) => sum + (asNumber(family['accepted']) ?? 0), 0),
@@ -133,7 +135,16 @@ export function parseGobgpNeighbors(answer: unknown): readonly RouterSession[] {
     })
 }
 
-const attribute = { origin: 1, asPath: 2, nextHop: 3, med: 4, localPref: 5, mpReach: 14 }
+const attribute = {
+  origin: 1,
+  asPath: 2,
+  nextHop: 3,
+  med: 4,
+  localPref: 5,
+  communities: 8,
+  mpReach: 14,
+  largeCommunities: 32,
+}
 const originWords = ['IGP', 'EGP', 'INCOMPLETE']
 
 /** Reads `gobgp global rib <prefix> -j`. GoBGP does not show the path ids it received. */
@@ -150,13 +161,22 @@ export function parseGobgpRib(answer: unknown): readonly RouterPath[] {
       const origin = originWords[asNumber(one(attribute.origin)['value']) ?? -1]
       return [
         {
-          nextHop: must(parseIp(nextHop)),
+          nextHop: addressFrom(nextHop),
           asPath: asList(one(attribute.asPath)['as_paths']).flatMap((part) =>
             asList(asObject(part)['asns']).map(Number),
           ),
           ...(origin === undefined ? {} : { origin }),
           ...(med === undefined ? {} : { med }),
           ...(localPref === undefined ? {} : { localPref }),
+          communities: [
+            ...asList(one(attribute.communities)['communities'])
+              .map(Number)
+              .map((c) => `${c >>> 16}:${c & 0xffff}`),
+            ...asList(one(attribute.largeCommunities)['value']).map((value) => {
+              const { ASN, LocalData1, LocalData2 } = asObject(value) as Readonly<Record<string, unknown>>
+              return [ASN, LocalData1, LocalData2].map(Number).join(':')
+            }),
+          ],
         },
       ]
     }),

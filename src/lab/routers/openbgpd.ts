@@ -2,15 +2,15 @@
 
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { parseIp } from '../../net/ip.ts'
-import { must } from '../../runtime/result.ts'
 import type { LabProcess } from '../netns/process.ts'
 import { asList, asNumber, asObject, asText, isObject, parseJson } from './json.ts'
 import {
+  addressFrom,
   holdTimeDefaultSeconds,
   kernelNextHopsOf,
   makeRouterDirectory,
   type NeighborOptions,
+  neighborAddress,
   neighborOf,
   type Router,
   type RouterOptions,
@@ -54,7 +54,7 @@ export function createOpenbgpd(options: RouterOptions): Router {
       daemon = undefined
     },
     sessions: async () => parseOpenbgpdNeighbors(parseJson(await bgpctl('-j', 'show', 'neighbor'))),
-    routes: async (prefix) => parseOpenbgpdRib(parseJson(await bgpctl('-j', 'show', 'rib', prefix, 'all'))),
+    routes: async (prefix) => parseOpenbgpdRib(parseJson(await bgpctl('-j', 'show', 'rib', 'detail', prefix, 'all'))),
     kernelNextHops: (prefix) => kernelNextHopsOf(namespace, prefix),
     refresh: async (peer) => void (await bgpctl('neighbor', neighborOf(options, peer).neighbor.address, 'refresh')),
     shutdown: async (peer, text) =>
@@ -75,8 +75,10 @@ export function renderOpenbgpdConfiguration(options: RouterOptions, socket: stri
     'holdtime min 3',
     'connect-retry 1',
     ...options.neighbors.flatMap(neighborLines),
+    ...(options.originates ?? []).map((prefix) => `network ${prefix}`),
     'allow from any',
     'deny to any',
+    ...(options.originates ?? []).map((prefix) => `allow to any prefix ${prefix}`),
     options.extraConfiguration ?? '',
   ].join('\n')}\n`
 }
@@ -84,7 +86,7 @@ export function renderOpenbgpdConfiguration(options: RouterOptions, socket: stri
 function neighborLines(neighbor: NeighborOptions): readonly string[] {
   const { password, ttlSecurityHops, multihop } = neighbor
   return [
-    `neighbor ${neighbor.address} {`,
+    `neighbor ${neighborAddress(neighbor)} {`,
     `  remote-as ${neighbor.asn}`,
     '  announce IPv4 unicast',
     '  announce IPv6 unicast',
@@ -107,7 +109,7 @@ export function parseOpenbgpdNeighbors(answer: unknown): readonly RouterSession[
       const state = asText(neighbor['state']) ?? 'unknown'
       const stats = asObject(neighbor['stats'])
       const paths = asNumber(asObject(stats['prefixes'])['received']) ?? 0
-      return [{ peer: must(parseIp(address)), established: state === 'Established', state, paths }]
+      return [{ peer: addressFrom(address), established: state === 'Established', state, paths }]
     })
 }
 
@@ -125,7 +127,7 @@ export function parseOpenbgpdRib(answer: unknown): readonly RouterPath[] {
         const localPref = asNumber(entry['localpref'])
         return [
           {
-            nextHop: must(parseIp(nextHop)),
+            nextHop: addressFrom(nextHop),
             asPath: (asText(entry['aspath']) ?? '')
               .split(' ')
               .filter((asn) => asn !== '')
@@ -134,6 +136,7 @@ export function parseOpenbgpdRib(answer: unknown): readonly RouterPath[] {
             ...(origin === undefined ? {} : { origin }),
             ...(med === undefined ? {} : { med }),
             ...(localPref === undefined ? {} : { localPref }),
+            communities: [entry['communities'], entry['large_communities']].flatMap(asList).map(String),
           },
         ]
       }),

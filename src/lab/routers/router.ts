@@ -4,14 +4,17 @@
 
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
-import type { Ip } from '../../net/ip.ts'
+import { type Ip, parseIp } from '../../net/ip.ts'
 import type { Prefix } from '../../net/prefix.ts'
+import { must } from '../../runtime/result.ts'
 import type { Namespace } from '../netns/namespace.ts'
 
 export type RouterKind = 'bird' | 'frr' | 'gobgp' | 'openbgpd' | 'exabgp'
 
 export interface NeighborOptions {
   readonly address: Ip
+  /** Interface of a link-local `address`. */
+  readonly interface?: string
   /** Equal to the router's own: iBGP. */
   readonly asn: number
   /** Receive several paths a prefix (RFC 7911). */
@@ -24,6 +27,8 @@ export interface NeighborOptions {
   readonly multihop?: number
   /** Wait for the neighbour to connect. */
   readonly passive?: boolean
+  /** IPv4 prefixes may have IPv6 next hops (RFC 8950). */
+  readonly extendedNextHop?: boolean
   /** BIRD and FRR: drop the session when BFD (100 ms x 3) says so. */
   readonly bfd?: boolean
 }
@@ -41,6 +46,8 @@ export interface RouterOptions {
   readonly holdTimeSeconds?: number
   /** How many legs an ECMP group may have; default 64. */
   readonly multipathMax?: number
+  /** What the router announces itself, to all its neighbours; it announces nothing else. */
+  readonly originates?: readonly Prefix[]
   /** Lines in the daemon's own language, at the end of its configuration. */
   readonly extraConfiguration?: string
 }
@@ -64,6 +71,8 @@ export interface RouterPath {
   readonly origin?: string
   readonly med?: number
   readonly localPref?: number
+  /** `64512:100`, and large ones `64512:1:2`; in the order of the daemon. */
+  readonly communities: readonly string[]
 }
 
 export interface Router {
@@ -112,6 +121,17 @@ export async function kernelNextHopsOf(namespace: Namespace, prefix: Prefix): Pr
 /** Sorted by next hop, then path id. */
 export const sortPaths = (paths: readonly RouterPath[]): readonly RouterPath[] =>
   [...paths].sort((a, b) => compareText(a.nextHop, b.nextHop) || (a.pathId ?? 0) - (b.pathId ?? 0))
+
+/** The neighbour's address as daemons want it: `fe80::1%eth0` for a link-local one. */
+export const neighborAddress = ({ address, interface: zone }: NeighborOptions): string =>
+  zone === undefined ? address : `${address}%${zone}`
+
+/** An address that a daemon printed, without the interface of a link-local one. Throws on what is none. */
+export const addressFrom = (text: string): Ip => must(parseIp(text.split('%')[0] ?? ''))
+
+/** What of `prefixes` is of this family. */
+export const ofFamily = (prefixes: readonly Prefix[] | undefined, family: 'ipv4' | 'ipv6'): readonly Prefix[] =>
+  (prefixes ?? []).filter((prefix) => prefix.includes(':') === (family === 'ipv6'))
 
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 

@@ -40,7 +40,7 @@ test('BIRD takes two next hops of a VIP as one ECMP route, over a session with T
     speakerNamespace,
     { routerId: routerId('10.77.0.10'), listenPort: 179, peers: [peer] },
     [routeTo('203.0.113.10', '10.77.0.101', '10.77.0.102')],
-    path.join(network.directory, 'speaker.log'),
+    { logPath: path.join(network.directory, 'speaker.log') },
   )
   const status = await speaker.waitForStatus('bird', 'Established', ({ state }) => state === 'Established')
   expect(status).toMatchObject({ addPath: ['ipv4-unicast'], holdTimeSeconds: 9, peerRouterId: '10.77.0.1' })

@@ -8,8 +8,8 @@ import { parseGobgpNeighbors, parseGobgpRib } from '../../../src/lab/routers/gob
 import { parseOpenbgpdNeighbors, parseOpenbgpdRib } from '../../../src/lab/routers/openbgpd.ts'
 
 const twoPaths = [
-  { nextHop: '10.0.0.101', pathId: 1, asPath: [65010], origin: 'IGP' },
-  { nextHop: '10.0.0.102', pathId: 2, asPath: [65010], origin: 'IGP' },
+  { nextHop: '10.0.0.101', pathId: 1, asPath: [65010], origin: 'IGP', communities: ['65010:7', '65010:1:2'] },
+  { nextHop: '10.0.0.102', pathId: 2, asPath: [65010], origin: 'IGP', communities: ['65010:7', '65010:1:2'] },
 ]
 const withoutIds = twoPaths.map(({ pathId: _, ...path }) => path)
 
@@ -46,6 +46,8 @@ Table master4:
 	BGP.next_hop: 10.0.0.102
 	BGP.med: 5
 	BGP.local_pref: 100
+	BGP.community: (65010,7) (65010,8)
+	BGP.large_community: (4200000000, 1, 2)
                      unicast [n0 12:15:27.246 from 10.0.0.10] (100) [AS65010i]
 	via 10.0.0.101 on eth0
 	Type: BGP univ
@@ -58,8 +60,15 @@ Table master4:
 	Type: device univ
 `
   expect(parseBirdRoutes(text)).toEqual([
-    { nextHop: '10.0.0.101', asPath: [], origin: 'IGP', localPref: 200 },
-    { nextHop: '10.0.0.102', asPath: [65010], origin: 'IGP', med: 5, localPref: 100 },
+    { nextHop: '10.0.0.101', asPath: [], origin: 'IGP', localPref: 200, communities: [] },
+    {
+      nextHop: '10.0.0.102',
+      asPath: [65010],
+      origin: 'IGP',
+      med: 5,
+      localPref: 100,
+      communities: ['65010:7', '65010:8', '4200000000:1:2'],
+    },
   ])
 })
 
@@ -76,6 +85,8 @@ test('FRR: paths', () => {
     aspath: { segments: [{ type: 'as-sequence', list: [65010] }] },
     origin: 'IGP',
     addpathRxId,
+    community: { string: '65010:7', list: ['65010:7'] },
+    largeCommunity: { string: '65010:1:2' },
     nexthops: [{ ip: nextHop, afi: 'ipv4' }],
   })
   expect(parseFrrPaths({ paths: [path('10.0.0.102', 2), path('10.0.0.101', 1)] })).toEqual(twoPaths)
@@ -98,6 +109,8 @@ test.each([3, 14])('GoBGP: paths with the next hop in attribute %i', (type) => {
       { type: 1, value: 0 },
       { type: 2, as_paths: [{ segment_type: 2, num: 1, asns: [65010] }] },
       { type, nexthop },
+      { type: 8, communities: [65010 * 65536 + 7] },
+      { type: 32, value: [{ ASN: 65010, LocalData1: 1, LocalData2: 2 }] },
     ],
   })
   expect(parseGobgpRib({ '203.0.113.10/32': [path('10.0.0.102'), path('10.0.0.101')] })).toEqual(withoutIds)
@@ -111,7 +124,11 @@ test('OpenBGPD: sessions', () => {
 })
 
 test('OpenBGPD: paths', () => {
-  const path = (exit_nexthop: string, path_id: number) => ({ aspath: '65010', exit_nexthop, path_id, origin: 'IGP' })
+  const path = (exit_nexthop: string, path_id: number) => ({
+    ...{ aspath: '65010', exit_nexthop, path_id, origin: 'IGP' },
+    communities: ['65010:7'],
+    large_communities: ['65010:1:2'],
+  })
   expect(parseOpenbgpdRib({ rib: [path('10.0.0.102', 2), path('10.0.0.101', 1)] })).toEqual(twoPaths)
   expect(parseOpenbgpdRib({})).toEqual([])
 })

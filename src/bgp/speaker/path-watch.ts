@@ -38,58 +38,83 @@ export interface PathWatchOptions extends BfdEnvironment {
 
 export function createPathWatch(options: PathWatchOptions): PathWatch {
   const { clock, random, transport, isOnLink, peerNamed, emit } = options
-  let watched: ReadonlySet<string> = new Set()
-  const engine: BfdEngine = createBfdEngine({
-    clock,
-    random,
-    transport,
-    onEvent: (event) => {
-      if (event.type === 'state') emit({ type: 'log', level: 'info', fields: logOf(event) })
-      if (!watched.has(event.key)) return
-      const peer = peerNamed(event.key)
-      if (event.type === 'state') peer?.pathChanged(event.to, failureOf(event))
-      else if (event.reason !== undefined) peer?.noteError(`BFD: ${event.reason}`)
-    },
-  })
+  let watched: readonly Watched[] = []
+  const engine: BfdEngine = createBfdEngine({ clock, random, transport, onEvent: (event) => onEvent(event) })
+  const stateOf = ({ key }: BfdSessionConfig): BfdState | undefined => engine.status(key)?.state
+
+  // Once a router has answered in one way, the other is not tried any more.
+  const apply = (): void =>
+    engine.setSessions(
+      watched.flatMap(({ sessions }) => {
+        const up = sessions.find((session) => stateOf(session) === 'Up')
+        return up === undefined ? sessions : [up]
+      }),
+    )
+
+  const pathState = ({ sessions }: Watched): BfdState | undefined => {
+    const states = sessions.map(stateOf)
+    return states.includes('Up') ? 'Up' : states.find((state) => state !== undefined)
+  }
+
+  const onEvent = (event: BfdEvent): void => {
+    const one = watched.find(({ sessions }) => sessions.some(({ key }) => key === event.key))
+    // A session that takes its leave is of no interest.
+    if (one === undefined || engine.status(event.key) === undefined) return
+    const peer = peerNamed(one.peer)
+    if (event.type === 'error') {
+      if (event.reason !== undefined) peer?.noteError(`BFD: ${event.reason}`)
+      return
+    }
+    emit({ type: 'log', level: 'info', fields: { ...logOf(event), peer: one.peer } })
+    if (one.sessions.length > 1 && (event.from === 'Up' || event.to === 'Up')) apply()
+    peer?.pathChanged(pathState(one), failureOf(event))
+  }
+
   return {
     configure: (peers) => {
-      const sessions = peers.flatMap((peer) => bfdSessionOf(peer, isOnLink) ?? [])
-      watched = new Set(sessions.map(({ key }) => key))
-      engine.setSessions(sessions)
-      for (const { name } of peers) peerNamed(name)?.pathChanged(engine.status(name)?.state)
+      watched = peers.map((peer) => ({ peer: peer.name, sessions: bfdSessionsOf(peer, isOnLink) }))
+      apply()
+      for (const one of watched) peerNamed(one.peer)?.pathChanged(pathState(one))
     },
     stop: () => engine.stop(),
   }
 }
 
+/** A peer and the sessions that may be the one of its path, the likeliest first. */
+interface Watched {
+  readonly peer: string
+  readonly sessions: readonly BfdSessionConfig[]
+}
+
 const ttlMax = 255
 
 /**
- * The BFD session of a peer; undefined: it wants none. Single hop or several follows what the BGP session is, as FRR and BIRD decide
- * it: GTSM says how far the router may be, on eBGP the TTL does (1 is the same link), and on iBGP, which says nothing, whether the
- * router is on a connected network. A shut down peer keeps its session administratively down.
+ * The BFD sessions of which one is to watch the path to a peer; none: it wants none. A single hop or several follows what the BGP
+ * session is: GTSM says how far the router may be, on eBGP the TTL does (1 is the same link), on iBGP whether the router is on a
+ * connected network. Routers disagree on two cases: GTSM on one link is several hops to FRR 8.4, and iBGP on one link is several
+ * hops to BIRD unless it says `direct`. There both are tried. A shut down peer keeps its session administratively down.
  */
-export function bfdSessionOf(peer: PeerConfig, isOnLink: OnLink): BfdSessionConfig | undefined {
+export function bfdSessionsOf(peer: PeerConfig, isOnLink: OnLink): readonly BfdSessionConfig[] {
   const { name, address, zone, sourceAddress, bfd, shutdown } = peer
-  if (bfd === undefined) return undefined
-  const ttlMin = leastTtl(peer, isOnLink)
-  return {
-    key: name,
+  if (bfd === undefined) return []
+  return waysTo(peer, isOnLink).map((ttlMin) => ({
+    key: `${name} ${ttlMin === undefined ? 'single' : 'multi'}-hop`,
     remoteAddress: address,
     ...(zone === undefined ? {} : { zone }),
     ...(sourceAddress === undefined ? {} : { localAddress: sourceAddress }),
     ...(ttlMin === undefined ? {} : { multihop: { ttlMin } }),
     ...bfd,
     adminDown: shutdown !== undefined,
-  }
+  }))
 }
 
-/** Of packets over several hops; undefined: a single hop. */
-function leastTtl(peer: PeerConfig, isOnLink: OnLink): number | undefined {
+/** Least TTLs of packets over several hops; undefined: a single hop. */
+function waysTo(peer: PeerConfig, isOnLink: OnLink): readonly (number | undefined)[] {
   const { address, ttlSecurityHops, localAsn, peerAsn, ttl } = peer
-  if (ttlSecurityHops !== undefined) return ttlSecurityHops === 1 ? undefined : ttlMax + 1 - ttlSecurityHops
-  const isSingleHop = localAsn === peerAsn ? isOnLink(address) : ttl === 1
-  return isSingleHop ? undefined : 1
+  // Over one hop the TTL is checked on the port for several as well: FRR sends 255 on both.
+  if (ttlSecurityHops !== undefined) return ttlSecurityHops === 1 ? [undefined, ttlMax] : [ttlMax + 1 - ttlSecurityHops]
+  if (localAsn === peerAsn) return isOnLink(address) ? [undefined, 1] : [1]
+  return ttl === 1 ? [undefined] : [1]
 }
 
 // RFC 5882 section 3.2: AdminDown is an operator's doing, and no word about the path.
@@ -101,14 +126,12 @@ function failureOf(event: Extract<BfdEvent, { type: 'state' }>): string | undefi
 const describeDiagnostic = (diagnostic: number): string => bfdDiagnostics[diagnostic] ?? `diagnostic ${diagnostic}`
 
 const logOf = ({
-  key,
   from,
   to,
   diagnostic,
   remoteState,
 }: Extract<BfdEvent, { type: 'state' }>): { readonly event: string } & Readonly<Record<string, unknown>> => ({
   event: 'bfd-state',
-  peer: key,
   from,
   to,
   because: describeDiagnostic(diagnostic),

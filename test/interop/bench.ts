@@ -198,7 +198,7 @@ async function waitForPaths(router: Router, vip: Prefix, nodes: readonly number[
       seen = `RIB ${rib.join(' ')}; kernel ${kernel.join(' ')}`
       return rib.join() === expected.join() && kernel.join() === expected.join()
     },
-    { what: `${router.name}: ${vip} over ${expected.join(' ') || 'nothing'}`, timeoutMs: 20_000, evidence: () => seen },
+    { what: `${router.name}: ${vip} over ${expected.join(' ') || 'nothing'}`, timeoutMs: 45_000, evidence: () => seen },
   )
 }
 

@@ -72,7 +72,7 @@ export function startSpeaker(
     withdraw: (...withdrawals) => change([], withdrawals),
     status: (peer) => sessions.get(peer),
     changes,
-    waitForStatus: (peer, what, condition, timeoutMs = 20_000) =>
+    waitForStatus: (peer, what, condition, timeoutMs = 45_000) =>
       child.waitUntil(
         () => {
           const status = sessions.get(peer)

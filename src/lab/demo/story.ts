@@ -21,7 +21,7 @@ export interface Story {
 export type Probe = () => Promise<string | undefined> | string | undefined
 
 export interface CheckOptions {
-  /** Default 20 000 ms. */
+  /** Default 40 000 ms. */
   readonly withinMs?: number
   /** Milliseconds between two looks; default 100. */
   readonly everyMs?: number
@@ -49,7 +49,7 @@ export function createStory({ write, clock, colour }: StoryOptions): Story {
       for (const line of text.trimEnd().split('\n')) write(`      ${paint(2, line)}\n`)
     },
     summary: () => ({ passed, total }),
-    check: async (claim, probe, { withinMs = 20_000, everyMs = 100 } = {}) => {
+    check: async (claim, probe, { withinMs = 40_000, everyMs = 100 } = {}) => {
       total++
       const startMs = clock.monotonicMs()
       let reason = await attempt(probe)

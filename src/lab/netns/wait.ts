@@ -3,7 +3,7 @@
 export interface WaitOptions {
   /** What is waited for, in words: it heads the error when the time is over. */
   readonly what: string
-  /** Default 15 000 ms. */
+  /** Default 40 000 ms: generous, because a machine that builds and tests at once is slow, and nobody waits when all is well. */
   readonly timeoutMs?: number
   /** Pause between two looks, default 50 ms. */
   readonly intervalMs?: number
@@ -11,6 +11,8 @@ export interface WaitOptions {
   readonly evidence?: () => string
   readonly signal?: AbortSignal
 }
+
+const timeoutDefaultMs = 40_000
 
 /**
  * Looks until `look` gives something other than undefined or false, and returns that. A look that throws counts as "not
@@ -20,7 +22,7 @@ export async function waitFor<T>(
   look: () => T | undefined | false | Promise<T | undefined | false>,
   options: WaitOptions,
 ): Promise<T> {
-  const deadline = performance.now() + (options.timeoutMs ?? 15_000)
+  const deadline = performance.now() + (options.timeoutMs ?? timeoutDefaultMs)
   let lastError: unknown
   for (;;) {
     options.signal?.throwIfAborted()
@@ -37,7 +39,7 @@ export async function waitFor<T>(
 }
 
 function complaint(options: WaitOptions, lastError: unknown): string {
-  const parts = [`waited ${options.timeoutMs ?? 15_000} ms in vain for: ${options.what}`]
+  const parts = [`waited ${options.timeoutMs ?? timeoutDefaultMs} ms in vain for: ${options.what}`]
   if (lastError !== undefined) parts.push(`last look: ${lastError instanceof Error ? lastError.message : lastError}`)
   if (options.evidence !== undefined) parts.push(options.evidence())
   return parts.join('\n')

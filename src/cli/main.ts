@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { dropEmptyVariables, optionOf, settings } from './settings.ts'
 import type { AgentFlags } from './verbs/agent.ts'
 import type { ControllerFlags } from './verbs/controller.ts'
+import type { MigrateFlags } from './verbs/migrate.ts'
 import { version } from './version.ts'
 
 /** Builds the command tree; a verb's code is loaded when it runs. */
@@ -52,6 +53,19 @@ function createProgram(): Command {
     .argument('<file>', 'a file that controller --record wrote')
     .description('play a recording of BGP sessions through the state machine and print the changes of state')
     .action(async (file: string) => (await import('./verbs/replay.ts')).replayVerb(file))
+
+  program
+    .command('migrate')
+    .description(
+      'print the Bellhop objects that equal those of OpenELB (Porter) or MetalLB; exit status 1 if something needs a decision',
+    )
+    .option('-f, --filename <path...>', 'files, folders, or - for standard input; without it the cluster is read')
+    .addOption(optionOf(settings.migrateFrom))
+    .addOption(optionOf(settings.migrateServices))
+    .addOption(optionOf(settings.kubeconfig))
+    .addOption(optionOf(settings.serviceClass))
+    .addOption(optionOf(settings.defaultClass))
+    .action(async (flags: MigrateFlags) => (await import('./verbs/migrate.ts')).migrateVerb(flags))
 
   program
     .command('demo')

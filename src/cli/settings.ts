@@ -111,6 +111,20 @@ export const settings = {
     fallback: 10,
     parse: wholeNumber(1, 3600),
   }),
+  migrateFrom: setting({
+    flags: '--from <openelb|metallb|auto>',
+    env: 'BELLHOP_MIGRATE_FROM',
+    describe: 'whose objects to convert; auto = those of the one that is there',
+    fallback: 'auto' as const,
+    parse: oneOf('openelb', 'metallb', 'auto'),
+  }),
+  migrateServices: setting({
+    flags: '--services <file|folder|-|cluster>',
+    env: 'BELLHOP_MIGRATE_SERVICES',
+    describe:
+      'Services whose addresses must stay; default those among the converted objects, or of the cluster that is read',
+    parse: text,
+  }),
   logLevel: setting({
     flags: '--log-level <level>',
     env: 'BELLHOP_LOG_LEVEL',

@@ -26,6 +26,8 @@ const rows: readonly (readonly [Key, unknown, readonly [string, unknown], readon
   ['iptablesBackend', 'auto', ['nft', 'nft'], ['legacy', 'legacy']],
   ['checkSeconds', 10, ['1', 1], ['3600', 3600]],
   ['record', undefined, ['/var/a', '/var/a'], ['/var/b', '/var/b']],
+  ['migrateFrom', 'auto', ['openelb', 'openelb'], ['metallb', 'metallb']],
+  ['migrateServices', undefined, ['cluster', 'cluster'], ['-', '-']],
   ['logLevel', 'info', ['debug', 'debug'], ['error', 'error']],
   ['logFormat', 'auto', ['json', 'json'], ['pretty', 'pretty']],
 ]

@@ -1,43 +1,49 @@
-// What one peer has been told and what it should be told: from the desired routes to the UPDATE messages that make the
-// peer's table equal to them (RFC 4271 section 3.2 and 9.2). It keeps two references a prefix, the route sent and the route
-// desired, and computes the paths of both when it compares them; nothing is kept path by path.
+// What one peer, or several that are told the same, has been told and should be told: from the changes of a table to the UPDATE
+// messages that carry them (RFC 4271 section 3.2 and 9.2). The table itself is the memory of what was sent. Only prefixes whose
+// change is not written yet have an entry here, two references: the route sent and the route desired; the paths of both are
+// computed when they are compared. So a peer that has everything costs nothing, however many routes there are.
 //
 // Work is done in batches: all prefixes marked since the last one. Each prefix is compared once a batch, so that messages
 // of a batch never contradict each other, and may be ordered as serves the peer: what only shrinks is withdrawn first, new
 // next hops follow, and next hops they replace go last. A slow peer that has not asked for its next message finds the newest
-// state when it does, for every prefix that was not written yet.
-//
-// Sharing between peers: the messages are a function of the context and of the calls, nothing else, and are never written
-// to again. Peers with equal contexts and the same table can be members of one group around one AdjRibOut, each with its
-// own position in the list of messages. A member that falls behind, resynchronises or has just come up leaves with an
-// AdjRibOut of its own that was given `remember` for every route of `sentRoutes()`, and joins again when both have nothing
-// pending: at that moment they hold the same. No session notices.
+// state when it does, for every prefix that was not written yet. The messages are a function of the context and of the calls,
+// nothing else, and are never written to again: update-groups.ts hands them to every peer with an equal context.
 
-import type { Ip } from '../../net/ip.ts'
 import { type Prefix, prefixFamily } from '../../net/prefix.ts'
-import { nlriBytes, writeNlri } from '../packet/encode.ts'
+import { writeNlri } from '../packet/encode.ts'
 import { type Family, familyOfPrefixFamily } from '../packet/message.ts'
-import { type AttributeSet, createAttributeSets, type Variant } from './attribute-sets.ts'
-import { type ExportContext, exportPaths, hasLinkBandwidth } from './export.ts'
-import { announcementPacker, announcementRoom, encodeEndOfRib, type Packer, withdrawalPacker } from './pack.ts'
+import { createAnnouncements, type FamilyIds, forEachGone } from './announcements.ts'
+import type { ExportContext } from './export.ts'
+import { createMessageQueue } from './message-queue.ts'
+import { type Packer, withdrawalPacker } from './pack.ts'
 import { createPathIds, type PathIds } from './path-ids.ts'
-import type { Path, Route } from './route.ts'
+import type { Route } from './route.ts'
 
 export type { ExportContext } from './export.ts'
 
+/** Routes by their prefix. */
+export type Table = ReadonlyMap<Prefix, Route>
+
+/** The ids in use on a session, by family. */
+export type IdsByFamily = ReadonlyMap<Family, PathIds>
+
 export interface AdjRibOut {
-  /** Sets the desired route of a prefix; undefined withdraws it. Marks only; families not negotiated are ignored. */
+  /**
+   * Sets the desired route of a prefix; undefined withdraws it. Marks only; families not negotiated are ignored. Comes before
+   * the table itself is changed: until then it says what the peer has.
+   */
   readonly update: (prefix: Prefix, route: Route | undefined) => void
   /** Every path of the family is to be sent again (RFC 2918). */
   readonly resend: (family: Family) => void
   /** The next whole UPDATE, or undefined when the peer has everything. Never empty, never above the negotiated size. */
   readonly next: () => Uint8Array | undefined
-  readonly endOfRib: (family: Family) => Uint8Array
+  /** Whatever the table says, this is what the peer has of the prefix; it is brought to what the table says. */
+  readonly holds: (prefix: Prefix, route: Route | undefined) => void
   /** The peer may still hold this route from an earlier session (RFC 4724): it is announced again or withdrawn. */
   readonly remember: (route: Route) => void
   /** The routes as they were last handed out by `next`, or are about to be. */
   readonly sentRoutes: () => IterableIterator<Route>
-  /** Announced and not withdrawn, counting what `next` is about to hand out. */
+  /** By how much the paths announced and not withdrawn have grown, counting what `next` is about to hand out. */
   readonly announcedPaths: number
   readonly announcedPrefixes: number
   /** Whether `next` may have something. */
@@ -45,156 +51,81 @@ export interface AdjRibOut {
 }
 
 /** One family of the session. */
-interface Table {
-  readonly family: Family
-  readonly addPath: boolean
+interface FamilyState extends FamilyIds {
   readonly entries: Map<Prefix, Entry>
-  readonly ids: PathIds
   /** Withdrawals of prefixes that only shrink, and of those that also get new paths. */
   readonly shrinking: Packer
   readonly replaced: Packer
 }
 
+/** A prefix whose change is not written yet. */
 interface Entry {
-  readonly table: Table
+  readonly state: FamilyState
   readonly prefix: Prefix
-  sent: Route | undefined
+  readonly sent: Route | undefined
   desired: Route | undefined
-  /** In the list of marked prefixes. */
-  marked: boolean
   /** All paths are to be sent, also those that the peer has. */
   forced: boolean
-}
-
-/** What of a route a peer has or is to have. */
-interface Exported {
-  readonly paths: readonly Path[]
-  /** Link bandwidth goes along. */
-  readonly weighted: boolean
-  readonly set: AttributeSet | undefined
 }
 
 /** How many prefixes are compared before the messages that are full are handed out. */
 const prefixesPerStep = 512
 
-export function createAdjRibOut(context: ExportContext): AdjRibOut {
+/** New ids for every family of the session. */
+export const createIds = ({ codec }: ExportContext): IdsByFamily =>
+  new Map([...codec.families].map((family) => [family, createPathIds()]))
+
+/** For a peer that has what `table` says, or was never told anything while it is empty. `ids` are those of its session. */
+export function createAdjRibOut(context: ExportContext, table: Table, ids = createIds(context)): AdjRibOut {
   const { codec } = context
-  const urgent = createQueue()
-  const ordinary = createQueue()
-  const attributeSets = createAttributeSets(context)
-  // Announcements of the batch in progress: messages that are still being filled.
-  const filling = new Map<Variant, Map<Ip, Packer>>()
+  const urgent = createMessageQueue()
+  const ordinary = createMessageQueue()
+  const announcements = createAnnouncements(context, ordinary.put)
   let marked: Entry[] = []
   let batch: Entry[] = []
   let batchAt = 0
   let announcedPaths = 0
   let announcedPrefixes = 0
 
-  const tables = new Map<Family, Table>()
-  for (const family of codec.families)
-    tables.set(family, {
+  const families = new Map<Family, FamilyState>()
+  for (const [family, familyIds] of ids)
+    families.set(family, {
       family,
       addPath: codec.addPathSend.has(family),
+      ids: familyIds,
       entries: new Map(),
-      ids: createPathIds(),
-      shrinking: withdrawalPacker(family, codec, (message) => urgent.put(message)),
-      replaced: withdrawalPacker(family, codec, (message) => ordinary.put(message)),
+      shrinking: withdrawalPacker(family, codec, urgent.put),
+      replaced: withdrawalPacker(family, codec, ordinary.put),
     })
+  const stateOf = (prefix: Prefix): FamilyState | undefined => families.get(familyOf(prefix))
 
-  const mark = (entry: Entry): void => {
-    if (entry.marked) return
-    entry.marked = true
+  const mark = (state: FamilyState, prefix: Prefix, sent: Route | undefined, desired: Route | undefined): Entry => {
+    const entry: Entry = { state, prefix, sent, desired, forced: false }
+    state.entries.set(prefix, entry)
     marked.push(entry)
-  }
-  const entryOf = (table: Table, prefix: Prefix): Entry => {
-    const known = table.entries.get(prefix)
-    if (known !== undefined) return known
-    const entry: Entry = { table, prefix, sent: undefined, desired: undefined, marked: false, forced: false }
-    table.entries.set(prefix, entry)
     return entry
   }
-  const tableOf = (prefix: Prefix): Table | undefined => tables.get(familyOfPrefixFamily(prefixFamily(prefix)))
 
   // ------------------------------------------------------------------------------------------------ one prefix
 
-  const exported = (route: Route | undefined, { family, addPath }: Table): Exported => {
-    if (route === undefined) return nothing
-    const paths = exportPaths(route, family, context)
-    const [first] = paths
-    if (first === undefined) return nothing
-    const set = attributeSets.of(route.attributes)
-    const weighted = hasLinkBandwidth(paths)
-    // Attributes that leave no room for a prefix in a message can not be sent at all.
-    const { attributesBytes } = set.variantOf(weighted ? first.linkBandwidth : undefined)
-    const entryBytes = nlriBytes(route.prefix, addPath ? 0 : undefined)
-    return announcementRoom(family, attributesBytes, codec) < entryBytes ? nothing : { paths, set, weighted }
-  }
-
-  const packerOf = (family: Family, variant: Variant, nextHop: Ip): Packer => {
-    let byNextHop = filling.get(variant)
-    if (byNextHop === undefined) {
-      byNextHop = new Map()
-      filling.set(variant, byNextHop)
-    }
-    let packer = byNextHop.get(nextHop)
-    if (packer === undefined) {
-      packer = announcementPacker(family, variant.attributes, nextHop, codec, (message) => ordinary.put(message))
-      byNextHop.set(nextHop, packer)
-    }
-    return packer
-  }
-
-  const nlri = new Uint8Array(17)
+  const octets = new Uint8Array(17)
 
   /** Brings the peer's view of one prefix from what was sent to what is desired. */
-  const compare = (entry: Entry): void => {
-    const { table, prefix, sent, desired, forced } = entry
-    entry.marked = false
-    entry.forced = false
-    entry.sent = desired
-    if (desired === undefined) table.entries.delete(prefix)
+  const compare = ({ state, prefix, sent, desired, forced }: Entry): void => {
+    state.entries.delete(prefix)
     if (sent === desired && !forced) return
-    const before = exported(sent, table)
-    const after = exported(desired, table)
-    const prefixBytes = writeNlri(nlri, 0, prefix, undefined)
-    const announced = announce(table, prefixBytes, after, before, { forced })
-    if (table.addPath) {
-      const packer = announced > 0 ? table.replaced : table.shrinking
+    const before = announcements.exported(sent, state)
+    const after = announcements.exported(desired, state)
+    const bytes = writeNlri(octets, 0, prefix, undefined)
+    const announced = announcements.add(state, { octets, bytes }, after, before, { forced })
+    if (state.addPath) {
+      const packer = announced > 0 ? state.replaced : state.shrinking
       forEachGone(before.paths, after.paths, ({ pathId, nextHop }) =>
-        packer.add(nlri, prefixBytes, table.ids.wireId(pathId, nextHop)),
+        packer.add(octets, bytes, state.ids.wireId(pathId, nextHop)),
       )
-    } else if (after.paths.length === 0 && before.paths.length > 0) table.shrinking.add(nlri, prefixBytes, undefined)
+    } else if (after.paths.length === 0 && before.paths.length > 0) state.shrinking.add(octets, bytes, undefined)
     announcedPaths += after.paths.length - before.paths.length
     announcedPrefixes += Math.sign(after.paths.length) - Math.sign(before.paths.length)
-  }
-
-  /** Adds the paths of `after` that are new or changed, or all; returns how many. */
-  const announce = (
-    table: Table,
-    prefixBytes: number,
-    after: Exported,
-    before: Exported,
-    { forced }: { readonly forced: boolean },
-  ): number => {
-    if (after.set === undefined) return 0
-    let count = 0
-    let at = 0
-    for (const path of after.paths) {
-      // Both lists ascend by path id. Without ADD-PATH there is one path at most, and the id is not on the wire.
-      if (table.addPath) while (pathIdAt(before.paths, at) < path.pathId) at++
-      const held = before.paths[at]
-      const variant = after.set.variantOf(after.weighted ? path.linkBandwidth : undefined)
-      const same =
-        held !== undefined &&
-        held.nextHop === path.nextHop &&
-        (held.pathId === path.pathId || !table.addPath) &&
-        before.set?.variantOf(before.weighted ? held.linkBandwidth : undefined) === variant
-      if (same && !forced) continue
-      const wireId = table.addPath ? table.ids.wireId(path.pathId, path.nextHop) : undefined
-      packerOf(table.family, variant, path.nextHop).add(nlri, prefixBytes, wireId)
-      count++
-    }
-    return count
   }
 
   // ---------------------------------------------------------------------------------------------------- batches
@@ -207,7 +138,7 @@ export function createAdjRibOut(context: ExportContext): AdjRibOut {
         return true
       }
       if (marked.length === 0) return false
-      attributeSets.trim()
+      announcements.trim()
       batch = marked
       marked = []
     }
@@ -222,34 +153,42 @@ export function createAdjRibOut(context: ExportContext): AdjRibOut {
   }
 
   const flushShrinking = (): void => {
-    for (const { shrinking } of tables.values()) shrinking.flush()
+    for (const { shrinking } of families.values()) shrinking.flush()
   }
 
   const finishBatch = (): void => {
     flushShrinking()
-    for (const byNextHop of filling.values()) for (const packer of byNextHop.values()) packer.flush()
-    filling.clear()
-    for (const { replaced } of tables.values()) replaced.flush()
+    announcements.flush()
+    for (const { replaced } of families.values()) replaced.flush()
     batch = []
     batchAt = 0
+  }
+
+  const holds = (prefix: Prefix, route: Route | undefined): Entry | undefined => {
+    const state = stateOf(prefix)
+    if (state === undefined) return undefined
+    if (state.entries.has(prefix)) throw new Error(`what the peer has of ${prefix} is known already`)
+    return mark(state, prefix, route, table.get(prefix))
   }
 
   return {
     update: (prefix, route) => {
       if (route !== undefined && route.prefix !== prefix) throw new Error(`route of ${route.prefix} under ${prefix}`)
-      const table = tableOf(prefix)
-      if (table === undefined) return
-      if (route === undefined && !table.entries.has(prefix)) return
-      const entry = entryOf(table, prefix)
-      if (entry.desired === route) return
-      entry.desired = route
-      mark(entry)
+      const state = stateOf(prefix)
+      if (state === undefined) return
+      const entry = state.entries.get(prefix)
+      if (entry !== undefined) entry.desired = route
+      else {
+        const sent = table.get(prefix)
+        if (sent !== route) mark(state, prefix, sent, route)
+      }
     },
     resend: (family) => {
-      for (const entry of tables.get(family)?.entries.values() ?? []) {
-        entry.forced = true
-        mark(entry)
-      }
+      const state = families.get(family)
+      if (state === undefined) return
+      for (const entry of state.entries.values()) entry.forced = true
+      for (const [prefix, route] of table)
+        if (familyOf(prefix) === family && !state.entries.has(prefix)) mark(state, prefix, route, route).forced = true
     },
     next: () => {
       for (;;) {
@@ -257,22 +196,22 @@ export function createAdjRibOut(context: ExportContext): AdjRibOut {
         if (message !== undefined || !advance()) return message
       }
     },
-    endOfRib: encodeEndOfRib,
+    holds: (prefix, route) => void holds(prefix, route),
     remember: (route) => {
-      const table = tableOf(route.prefix)
-      if (table === undefined) return
-      const entry = entryOf(table, route.prefix)
-      if (entry.sent !== undefined) throw new Error(`${route.prefix} was sent on this session already`)
-      entry.sent = route
+      const entry = holds(route.prefix, route)
+      if (entry === undefined) return
       entry.forced = true
-      const { length } = exported(route, table).paths
+      const { length } = announcements.exported(route, entry.state).paths
       announcedPaths += length
       announcedPrefixes += Math.sign(length)
-      mark(entry)
     },
     sentRoutes: function* () {
-      for (const { entries } of tables.values())
+      for (const { entries } of families.values())
         for (const { sent } of entries.values()) if (sent !== undefined) yield sent
+      for (const [prefix, route] of table) {
+        const state = stateOf(prefix)
+        if (state !== undefined && !state.entries.has(prefix)) yield route
+      }
     },
     get announcedPaths() {
       return announcedPaths
@@ -286,41 +225,4 @@ export function createAdjRibOut(context: ExportContext): AdjRibOut {
   }
 }
 
-const nothing: Exported = { paths: [], weighted: false, set: undefined }
-
-const pathIdAt = (paths: readonly Path[], at: number): number => paths[at]?.pathId ?? Number.POSITIVE_INFINITY
-
-/** The paths of `before` that are not in `after`; both ascend by path id. */
-function forEachGone(before: readonly Path[], after: readonly Path[], found: (path: Path) => void): void {
-  let at = 0
-  for (const path of before) {
-    while (pathIdAt(after, at) < path.pathId) at++
-    const kept = after[at]
-    if (kept === undefined || kept.pathId !== path.pathId || kept.nextHop !== path.nextHop) found(path)
-  }
-}
-
-interface Queue {
-  readonly put: (message: Uint8Array) => void
-  readonly take: () => Uint8Array | undefined
-  readonly size: () => number
-}
-
-// First in, first out, without moving the rest on each take. Bounded by the batch that fills it: the next one begins empty.
-function createQueue(): Queue {
-  let messages: Uint8Array[] = []
-  let taken = 0
-  return {
-    put: (message) => void messages.push(message),
-    take: () => {
-      const message = messages[taken]
-      if (message === undefined) return undefined
-      if (++taken === messages.length) {
-        messages = []
-        taken = 0
-      }
-      return message
-    },
-    size: () => messages.length - taken,
-  }
-}
+const familyOf = (prefix: Prefix): Family => familyOfPrefixFamily(prefixFamily(prefix))

@@ -1,18 +1,17 @@
-// The sending half of an Established session: pulls UPDATEs from the Adj-RIB-Out as fast as the peer takes them, and says when
+// The sending half of an Established session: pulls UPDATEs from its update group as fast as the peer takes them, and says when
 // it is done: End-of-RIB after the first full table, EoRR after a refresh (RFC 7313), `drained` for everybody who waits.
-// The Adj-RIB-Out always holds the newest state, so a slow peer costs neither memory nor stale UPDATEs.
+// What waits for a slow peer gathers there, bounded and by prefix, so it costs neither memory nor stale UPDATEs.
 
-import type { Prefix } from '../../net/prefix.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Negotiated } from '../fsm/negotiate.ts'
 import { encodeMessage } from '../packet/encode.ts'
 import { afiSafiOf, type Family } from '../packet/message.ts'
-import type { AdjRibOut } from '../rib/adj-rib-out.ts'
-import type { Route } from '../rib/route.ts'
+import { encodeEndOfRib } from '../rib/pack.ts'
+import type { UpdateStream } from '../rib/update-groups.ts'
 import type { Connection } from './transport.ts'
 
 export interface AnnouncerOptions {
-  readonly adjRibOut: AdjRibOut
+  readonly stream: UpdateStream
   readonly connection: Connection
   readonly negotiated: Negotiated
   readonly clock: Clock
@@ -23,7 +22,6 @@ export interface AnnouncerOptions {
 }
 
 export interface Announcer {
-  readonly update: (prefix: Prefix, route: Route | undefined) => void
   /** Announces from now on; before, changes are only noted. End-of-RIB follows the first full table. */
   readonly begin: () => void
   /** Writes what there is and the peer takes. Called after changes and when the connection has drained. */
@@ -33,7 +31,7 @@ export interface Announcer {
   readonly end: () => void
   /** Nothing is on its way to the peer. */
   readonly idle: boolean
-  readonly adjRibOut: AdjRibOut
+  readonly stream: UpdateStream
   readonly negotiated: Negotiated
 }
 
@@ -48,7 +46,7 @@ const borrMessage = (family: Family, subtype: 1 | 2, negotiated: Negotiated): Ui
   encodeMessage({ type: 'ROUTE-REFRESH', ...afiSafiOf[family], subtype }, negotiated.codec)
 
 export function createAnnouncer(options: AnnouncerOptions): Announcer {
-  const { adjRibOut, connection, negotiated, clock, wrote, drained } = options
+  const { stream, connection, negotiated, clock, wrote, drained } = options
   const refreshing = new Set<Family>()
   let begun = false
   let ended = false
@@ -65,7 +63,7 @@ export function createAnnouncer(options: AnnouncerOptions): Announcer {
   const nextBatch = (): readonly Uint8Array[] => {
     const messages: Uint8Array[] = []
     for (let bytes = 0; bytes < batchBytes; ) {
-      const message = adjRibOut.next()
+      const message = stream.next()
       if (message === undefined) break
       messages.push(message)
       bytes += message.length
@@ -76,7 +74,7 @@ export function createAnnouncer(options: AnnouncerOptions): Announcer {
   // What is due once the peer has everything.
   const markers = (): readonly Uint8Array[] => {
     const due: Uint8Array[] = []
-    if (!sentEndOfRib) due.push(...negotiated.families.map((family) => adjRibOut.endOfRib(family)))
+    if (!sentEndOfRib) due.push(...negotiated.families.map(encodeEndOfRib))
     sentEndOfRib = true
     for (const family of refreshing) due.push(borrMessage(family, 2, negotiated))
     refreshing.clear()
@@ -106,9 +104,8 @@ export function createAnnouncer(options: AnnouncerOptions): Announcer {
   }
 
   return {
-    adjRibOut,
+    stream,
     negotiated,
-    update: adjRibOut.update,
     begin: () => {
       begun = true
       pump()
@@ -116,20 +113,23 @@ export function createAnnouncer(options: AnnouncerOptions): Announcer {
     pump,
     refresh: (family) => {
       // Until the first End-of-RIB the peer is being sent everything anyway; a BoRR then would be an error (RFC 7313 section 4.1).
-      if (sentEndOfRib && negotiated.enhancedRouteRefresh) {
+      // Asked again before the EoRR, the table is sent from its beginning and the BoRR stands: a peer that asks without reading is
+      // not to fill the memory with them.
+      if (sentEndOfRib && negotiated.enhancedRouteRefresh && !refreshing.has(family)) {
         write([borrMessage(family, 1, negotiated)])
         refreshing.add(family)
       }
-      adjRibOut.resend(family)
+      stream.resend(family)
       pump()
     },
     end: () => {
       ended = true
+      stream.end()
       cancelTurn?.()
       cancelTurn = undefined
     },
     get idle() {
-      return begun && sentEndOfRib && !adjRibOut.pending && refreshing.size === 0 && connection.pendingBytes === 0
+      return begun && sentEndOfRib && !stream.pending && refreshing.size === 0 && connection.pendingBytes === 0
     },
   }
 }

@@ -7,6 +7,7 @@ import type { Prefix } from '../../net/prefix.ts'
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { unreachable } from '../../runtime/result.ts'
 import type { Route } from '../rib/route.ts'
+import { createUpdateGroups } from '../rib/update-groups.ts'
 import { type BfdEnvironment, createPathWatch, type PathWatch } from './path-watch.ts'
 import { Peer, type PeerEnvironment } from './peer.ts'
 import type { PeerConfig, SpeakerCommand, SpeakerConfig, SpeakerEvent, TableName } from './protocol.ts'
@@ -38,6 +39,7 @@ export class SpeakerCore {
   readonly #options: SpeakerCoreOptions
   readonly #peers = new Map<string, Peer>()
   readonly #tables = new Map<TableName, Map<Prefix, Route>>()
+  readonly #updateGroups = createUpdateGroups()
   readonly #remembered = new Map<TableName, readonly Route[]>()
   readonly #strangers = new Set<string>()
   readonly #paths: PathWatch | undefined
@@ -131,6 +133,7 @@ export class SpeakerCore {
       record,
       emit: (event) => this.#emit(event),
       table: (name) => this.#table(name),
+      updateGroups: this.#updateGroups,
       isReady: () => this.#ready,
       drained: () => this.#checkFlushed(),
     }
@@ -249,30 +252,32 @@ export class SpeakerCore {
   #routes({ table: name, replace, upserts, withdrawals, revision }: RoutesCommand): void {
     const table = this.#table(name)
     const peers = this.#peersOf(name)
-    const set = (prefix: Prefix, route: Route | undefined): void => {
-      const before = table.get(prefix)
-      if (route === undefined) table.delete(prefix)
-      else table.set(prefix, route)
-      if (before !== route) for (const peer of peers) peer.routeChanged(prefix, before, route)
-    }
     if (replace) {
       const kept = new Set(upserts.map(({ prefix }) => prefix))
-      for (const prefix of [...table.keys()]) if (!kept.has(prefix)) set(prefix, undefined)
+      for (const prefix of table.keys()) if (!kept.has(prefix)) this.#set(table, peers, prefix, undefined)
     }
-    for (const prefix of withdrawals) set(prefix, undefined)
-    for (const route of upserts) set(route.prefix, route)
+    for (const prefix of withdrawals) this.#set(table, peers, prefix, undefined)
+    for (const route of upserts) this.#set(table, peers, route.prefix, route)
     this.#revision = Math.max(this.#revision, revision)
     for (const peer of peers) peer.pump()
     this.#checkFlushed()
   }
 
+  #set(table: Map<Prefix, Route>, peers: readonly Peer[], prefix: Prefix, route: Route | undefined): void {
+    const before = table.get(prefix)
+    if (before === route) return
+    this.#updateGroups.update(table, prefix, route)
+    if (route === undefined) table.delete(prefix)
+    else table.set(prefix, route)
+    if (before !== undefined) for (const peer of peers) peer.routeReplaced(before)
+  }
+
   #dropTable(name: TableName): void {
     const table = this.#table(name)
-    for (const peer of this.#peersOf(name)) {
-      for (const [prefix, route] of table) peer.routeChanged(prefix, route, undefined)
-      peer.pump()
-    }
-    this.#tables.delete(name)
+    const peers = this.#peersOf(name)
+    for (const prefix of table.keys()) this.#set(table, peers, prefix, undefined)
+    for (const peer of peers) peer.pump()
+    if (peers.length === 0) this.#tables.delete(name)
     this.#remembered.delete(name)
   }
 

@@ -21,8 +21,9 @@ import {
 import type { Negotiated } from '../fsm/negotiate.ts'
 import type { DownCause, SessionAction, SessionConfig, SessionContext } from '../fsm/session.ts'
 import { type AfiSafi, type Family, familyOfAfiSafi } from '../packet/message.ts'
-import { createAdjRibOut, type ExportContext } from '../rib/adj-rib-out.ts'
+import type { ExportContext } from '../rib/export.ts'
 import type { Route } from '../rib/route.ts'
+import type { UpdateGroups } from '../rib/update-groups.ts'
 import { type Announcer, createAnnouncer } from './announcer.ts'
 import { createPeerReport, type PeerReport, type SessionFacts } from './peer-report.ts'
 import type { PeerConfig, SessionStateName, SpeakerEvent } from './protocol.ts'
@@ -41,6 +42,7 @@ export interface PeerEnvironment {
   readonly record: Recorder | undefined
   readonly emit: (event: SpeakerEvent) => void
   readonly table: (name: string) => ReadonlyMap<Prefix, Route>
+  readonly updateGroups: UpdateGroups
   readonly isReady: () => boolean
   /** The peer has been written everything that its table says. */
   readonly drained: () => void
@@ -133,12 +135,10 @@ export class Peer {
     })
   }
 
-  /** A route of the peer's table changed; `pump` follows. */
-  routeChanged(prefix: Prefix, before: Route | undefined, after: Route | undefined): void {
-    const { clock } = this.#environment
-    if (before !== undefined && this.#config.gracefulRestart !== undefined && this.#announcer !== undefined)
-      this.#remembered.replaced(before, clock.monotonicMs())
-    this.#announcer?.update(prefix, after)
+  /** A route of the peer's table is replaced or withdrawn; `pump` follows. */
+  routeReplaced(before: Route): void {
+    if (this.#config.gracefulRestart !== undefined && this.#announcer !== undefined)
+      this.#remembered.replaced(before, this.#environment.clock.monotonicMs())
   }
 
   /** Writes what is due. */
@@ -385,17 +385,14 @@ export class Peer {
   #up(id: SessionId, negotiated: Negotiated): void {
     const connection = this.#io(id).connected?.connection
     if (connection === undefined) throw new Error('a session is up without a connection')
-    const { clock, table, isReady, drained } = this.#environment
-    const adjRibOut = createAdjRibOut(exportContextOf(this.#config, negotiated, connection))
-    for (const route of this.#remembered.take()) {
-      adjRibOut.remember(route)
-      // Should it be withdrawn now, and this connection be lost with the withdrawal.
-      this.#remembered.replaced(route, clock.monotonicMs())
-    }
-    for (const route of table(this.#config.table).values()) adjRibOut.update(route.prefix, route)
+    const { clock, table, updateGroups, isReady, drained } = this.#environment
+    const remembered = this.#remembered.take()
+    // Should one be withdrawn now, and this connection be lost with the withdrawal.
+    for (const route of remembered) this.#remembered.replaced(route, clock.monotonicMs())
+    const context = exportContextOf(this.#config, negotiated, connection)
     this.#report.count('establishedCount', 1)
     this.#announcer = createAnnouncer({
-      adjRibOut,
+      stream: updateGroups.join(context, table(this.#config.table), remembered),
       connection,
       negotiated,
       clock,
@@ -415,9 +412,9 @@ export class Peer {
   #down(cause: DownCause): void {
     const announcer = this.#announcer
     this.#announcer = undefined
-    announcer?.end()
     if (announcer?.negotiated.gracefulRestart !== undefined)
-      this.#remembered.keep(announcer.adjRibOut.sentRoutes(), this.#environment.clock.monotonicMs())
+      this.#remembered.keep(announcer.stream.sentRoutes(), this.#environment.clock.monotonicMs())
+    announcer?.end()
     if (!cause.intended) this.#report.fail(cause.reason, { isTransport: false })
     this.#environment.drained()
   }
@@ -433,10 +430,10 @@ export class Peer {
   }
 
   #changeTable(before: string): void {
-    const old = this.#environment.table(before)
-    const current = this.#environment.table(this.#config.table)
-    for (const [prefix, route] of old) if (!current.has(prefix)) this.routeChanged(prefix, route, undefined)
-    for (const [prefix, route] of current) this.routeChanged(prefix, old.get(prefix), route)
+    const { table } = this.#environment
+    const current = table(this.#config.table)
+    for (const [prefix, route] of table(before)) if (current.get(prefix) !== route) this.routeReplaced(route)
+    this.#announcer?.stream.moveTo(current)
     this.#announcer?.pump()
   }
 
@@ -447,8 +444,8 @@ export class Peer {
       ...(connected === undefined ? {} : { localAddress: connected.connection.localAddress }),
       ...(announcer === undefined ? {} : negotiatedFacts(announcer.negotiated)),
       ...(this.#bfd === undefined ? {} : { bfd: this.#bfd }),
-      announcedPaths: announcer?.adjRibOut.announcedPaths ?? 0,
-      announcedPrefixes: announcer?.adjRibOut.announcedPrefixes ?? 0,
+      announcedPaths: announcer?.stream.announcedPaths ?? 0,
+      announcedPrefixes: announcer?.stream.announcedPrefixes ?? 0,
       receivedPrefixes: announcer === undefined ? 0 : (connected?.receiver.receivedPrefixes ?? 0),
     }
   }

@@ -6,13 +6,13 @@ import { expect, test } from 'vitest'
 import { decodeMessage } from '../../../src/bgp/packet/decode.ts'
 import { encodeMessage } from '../../../src/bgp/packet/encode.ts'
 import type { Family, SessionCodec } from '../../../src/bgp/packet/message.ts'
-import { type AdjRibOut, createAdjRibOut, type ExportContext } from '../../../src/bgp/rib/adj-rib-out.ts'
+import type { AdjRibOut, ExportContext } from '../../../src/bgp/rib/adj-rib-out.ts'
 import { exportPaths, hasLinkBandwidth } from '../../../src/bgp/rib/export.ts'
 import type { Route } from '../../../src/bgp/rib/route.ts'
 import { communityFromParts } from '../../../src/net/community.ts'
 import type { Prefix } from '../../../src/net/prefix.ts'
 import { createReceiver, type Receiver } from './receiver.ts'
-import { bothFamilies, type ContextChanges, contextWith, ip, prefix, routeOver } from './support.ts'
+import { bothFamilies, type ContextChanges, contextWith, ip, prefix, ribWithTable, routeOver } from './support.ts'
 
 type Step =
   | { readonly do: 'set'; readonly route: Route }
@@ -122,7 +122,7 @@ test.each(sessions)('the receiver ends with the desired table: %s', (_name, chan
   const context = contextWith(changes)
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const rib = createAdjRibOut(context)
+      const rib = ribWithTable(context)
       const receiver = createReceiver(context.codec)
       const desired = new Map<Prefix, Route>()
       const nextHopOfId = new Map<string, string>()
@@ -167,7 +167,7 @@ test('a prefix that keeps at least one next hop is never without one on the way'
   const context = contextWith()
   fc.assert(
     fc.property(fc.array(route, { minLength: 2, maxLength: 30 }), (routes) => {
-      const rib = createAdjRibOut(context)
+      const rib = ribWithTable(context)
       const receiver = createReceiver(context.codec)
       const known = new Set<string>()
       const has = (vip: string): boolean => [...receiver.table.keys()].some((key) => key.startsWith(`${vip} `))
@@ -199,7 +199,7 @@ test('whatever path ids the planner claims, the next hops are right and no id mo
     })
   fc.assert(
     fc.property(fc.array(claimed, { maxLength: 30 }), (routes) => {
-      const rib = createAdjRibOut(context)
+      const rib = ribWithTable(context)
       const receiver = createReceiver(context.codec)
       const nextHopOfId = new Map<string, string>()
       const desired = new Map<Prefix, Route>()

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { createAdjRibOut } from '../../../src/bgp/rib/adj-rib-out.ts'
+import { encodeEndOfRib } from '../../../src/bgp/rib/pack.ts'
 import type { RouteAttributes } from '../../../src/bgp/rib/route.ts'
 import { parseAsn } from '../../../src/net/asn.ts'
 import { communityFromParts, largeCommunityFromParts } from '../../../src/net/community.ts'
 import { must } from '../../../src/runtime/result.ts'
 import { createReceiver } from './receiver.ts'
-import { announce, type ContextChanges, contextWith, drain, ip, prefix, routeOver } from './support.ts'
+import { announce, type ContextChanges, contextWith, drain, ip, prefix, ribWithTable, routeOver } from './support.ts'
 
 const hex = (message: Uint8Array): string => Buffer.from(message).toString('hex')
 const header = (length: number): string => `${'ff'.repeat(16)}${length.toString(16).padStart(4, '0')}02`
@@ -73,25 +73,25 @@ describe('the bytes of an announcement', () => {
       `${header(0x2f)} 0000 0014 400101 00 400206 02010000fc00 400304 0a000005 17cb0070`,
     ],
   ])('%s', (_what, changes, text, attributes, expected) => {
-    const rib = createAdjRibOut(contextWith(changes))
+    const rib = ribWithTable(contextWith(changes))
     const messages = announce(rib, routeOver(text, [5], attributes))
     expect(messages.map(hex)).toEqual([expected.replaceAll(/\s/g, '')])
   })
 
   test('an IPv4 prefix with an IPv6 next hop goes into MP_REACH_NLRI where RFC 8950 was negotiated, else nowhere', () => {
     const route = { ...routeOver('203.0.113.10/32', []), paths: [{ pathId: 5, nextHop: ip('fd00::5') }] }
-    const extended = createAdjRibOut(contextWith({ codec: { extendedNextHop: new Set(['ipv4-unicast']) } }))
+    const extended = ribWithTable(contextWith({ codec: { extendedNextHop: new Set(['ipv4-unicast']) } }))
     const expected = `${header(0x45)} 0000 002e 800e1e 000101 10 fd000000000000000000000000000005 00 00000005 20cb00710a
       400101 00 400206 02010000fc00`
     expect(announce(extended, route).map(hex)).toEqual([expected.replaceAll(/\s/g, '')])
-    expect(announce(createAdjRibOut(contextWith()), route)).toEqual([])
+    expect(announce(ribWithTable(contextWith()), route)).toEqual([])
   })
 
   test.each([
     ['203.0.113.10/32', `${header(0x20)} 0009 00000005 20cb00710a 0000`],
     ['2001:db8::10/128', `${header(0x32)} 0000 001b 800f18 000201 00000005 8020010db8000000000000000000000010`],
   ])('a withdrawal of %s names prefix and path id and carries no other attribute', (text, expected) => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, routeOver(text, [5]))
     rib.update(prefix(text), undefined)
     expect(drain(rib).map(hex)).toEqual([expected.replaceAll(/\s/g, '')])
@@ -101,7 +101,7 @@ describe('the bytes of an announcement', () => {
     ['ipv4-unicast', `${header(23)} 0000 0000`],
     ['ipv6-unicast', `${header(29)} 0000 0006 800f03 000201`],
   ] as const)('End-of-RIB of %s is the UPDATE of RFC 4724', (family, expected) => {
-    expect(hex(createAdjRibOut(contextWith()).endOfRib(family))).toBe(expected.replaceAll(/\s/g, ''))
+    expect(hex(encodeEndOfRib(family))).toBe(expected.replaceAll(/\s/g, ''))
   })
 })
 
@@ -112,14 +112,14 @@ describe('what is sent when something changes', () => {
   }
 
   test('nothing is sent for the same route, be it another object', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, routeOver('203.0.113.10/32', [1, 2]))
     expect(announce(rib, routeOver('203.0.113.10/32', [1, 2]))).toEqual([])
     expect(rib.pending).toBe(false)
   })
 
   test('nothing is sent for a change that was taken back before it was sent', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, routeOver('203.0.113.10/32', [1, 2]))
     rib.update(prefix('203.0.113.10/32'), undefined)
     rib.update(prefix('203.0.113.10/32'), routeOver('203.0.113.10/32', [1, 2]))
@@ -127,27 +127,27 @@ describe('what is sent when something changes', () => {
   })
 
   test('nothing is sent for a route that came and went before it was sent', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     rib.update(prefix('203.0.113.10/32'), routeOver('203.0.113.10/32', [1]))
     rib.update(prefix('203.0.113.10/32'), undefined)
     expect(drain(rib)).toEqual([])
   })
 
   test('a LOCAL_PREF that an eBGP peer never sees is no change for it', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, routeOver('203.0.113.10/32', [1]))
     expect(announce(rib, routeOver('203.0.113.10/32', [1], { localPref: 300 }))).toEqual([])
   })
 
   test('one VIP of many changes: one message about it', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, ...[10, 11, 12].map((host) => routeOver(`203.0.113.${host}/32`, [1, 2, 3])))
     const messages = announce(rib, routeOver('203.0.113.11/32', [1, 3]))
     expect(changesOf(messages)).toEqual(['withdraw 203.0.113.11/32 2'])
   })
 
   test('a replaced next hop: the new one first, in a message of its own', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, routeOver('203.0.113.10/32', [2]))
     const messages = announce(rib, routeOver('203.0.113.10/32', [1]))
     expect(changesOf(messages)).toEqual(['announce 203.0.113.10/32 1', 'withdraw 203.0.113.10/32 2'])
@@ -155,14 +155,14 @@ describe('what is sent when something changes', () => {
   })
 
   test('what only shrinks goes before what is new', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, routeOver('203.0.113.10/32', [1, 2]))
     const messages = announce(rib, routeOver('203.0.113.11/32', [1]), routeOver('203.0.113.10/32', [1]))
     expect(changesOf(messages)).toEqual(['withdraw 203.0.113.10/32 2', 'announce 203.0.113.11/32 1'])
   })
 
   test('what only shrinks goes first also when there is more new than one message holds', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, routeOver('203.0.113.10/32', [1, 2]))
     const added = Array.from({ length: 2000 }, (_, i) => routeOver(`198.18.${i >> 8}.${i & 255}/32`, [1]))
     const [first] = announce(rib, ...added.slice(0, 300), routeOver('203.0.113.10/32', [1]), ...added.slice(300))
@@ -170,7 +170,7 @@ describe('what is sent when something changes', () => {
   })
 
   test('another path id for the same next hop is another path', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     const over = (pathId: number) => ({
       ...routeOver('203.0.113.10/32', []),
       paths: [{ pathId, nextHop: ip('10.0.0.1') }],
@@ -180,7 +180,7 @@ describe('what is sent when something changes', () => {
   })
 
   test('more sets of attributes than are remembered change nothing', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     const routes = Array.from({ length: 5000 }, (_, med) =>
       routeOver(`198.18.${med >> 8}.${med & 255}/32`, [1], { med }),
     )
@@ -189,14 +189,14 @@ describe('what is sent when something changes', () => {
   })
 
   test('new attributes are an implicit replacement: announced, never withdrawn', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, routeOver('203.0.113.10/32', [1, 2]))
     const messages = announce(rib, routeOver('203.0.113.10/32', [1, 2], { med: 7 }))
     expect(changesOf(messages)).toEqual(['announce 203.0.113.10/32 1', 'announce 203.0.113.10/32 2'])
   })
 
   test('a refresh sends every path of that family again, with its path id, and only of that family', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     const first = announce(rib, routeOver('203.0.113.10/32', [1, 2]), routeOver('2001:db8::10/128', [1]))
     rib.resend('ipv4-unicast')
     expect(drain(rib).map(hex)).toEqual(first.slice(0, 2).map(hex))
@@ -204,13 +204,13 @@ describe('what is sent when something changes', () => {
   })
 
   test('a route of a family that was not negotiated is neither sent nor counted', () => {
-    const rib = createAdjRibOut(contextWith({ codec: { families: new Set(['ipv4-unicast']) } }))
+    const rib = ribWithTable(contextWith({ codec: { families: new Set(['ipv4-unicast']) } }))
     expect(announce(rib, routeOver('2001:db8::10/128', [1]))).toEqual([])
     expect([rib.announcedPaths, rib.announcedPrefixes, rib.pending]).toEqual([0, 0, false])
   })
 
   test('a next hop of another family than the prefix is not sent', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     const route = routeOver('203.0.113.10/32', [1])
     const stray = { pathId: 9, nextHop: ip('fd00::9') }
     expect(changesOf(announce(rib, { ...route, paths: [...route.paths, stray] }))).toEqual([
@@ -219,7 +219,7 @@ describe('what is sent when something changes', () => {
   })
 
   test('attributes that leave no room for a prefix are not sent, and the prefix is withdrawn', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, routeOver('203.0.113.10/32', [1]))
     const communities = Array.from({ length: 1100 }, (_, i) => communityFromParts(64512, i))
     const messages = announce(rib, routeOver('203.0.113.10/32', [1], { communities }))
@@ -228,9 +228,9 @@ describe('what is sent when something changes', () => {
   })
 
   test('paths remembered from an earlier session are withdrawn when gone, and announced again when not', () => {
-    const before = createAdjRibOut(contextWith())
+    const before = ribWithTable(contextWith())
     announce(before, routeOver('203.0.113.10/32', [1, 2]), routeOver('203.0.113.11/32', [3]))
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     for (const route of before.sentRoutes()) rib.remember(route)
     const messages = announce(rib, routeOver('203.0.113.10/32', [1]))
     expect([...changesOf(messages)].sort()).toEqual([
@@ -248,19 +248,19 @@ describe('packing', () => {
 
   // 4096 octets less 43 of header, lengths and attributes are 450 entries of 9 octets.
   test('a full message holds 450 host routes with path ids', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     const messages = announce(rib, ...vips(451).map((text) => routeOver(text, [1])))
     expect(messages.map(({ length }) => length)).toEqual([43 + 450 * 9, 43 + 9])
   })
 
   test('extended messages are filled to their size', () => {
-    const rib = createAdjRibOut(contextWith({ codec: { messageBytesMaxSend: 65_535 } }))
+    const rib = ribWithTable(contextWith({ codec: { messageBytesMaxSend: 65_535 } }))
     const messages = announce(rib, ...vips(8000).map((text) => routeOver(text, [1])))
     expect(messages.map(({ length }) => length)).toEqual([43 + 7276 * 9, 43 + 724 * 9])
   })
 
   test('a full table of ADD-PATH and IPv4 takes at most ten octets a path', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     const nodes = Array.from({ length: 16 }, (_, i) => i + 1)
     const messages = announce(rib, ...vips(2000).map((text) => routeOver(text, nodes)))
     const bytes = messages.reduce((sum, { length }) => sum + length, 0)
@@ -268,14 +268,14 @@ describe('packing', () => {
   })
 
   test('a lost node under many VIPs is one stream of full withdrawals', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, ...vips(2000).map((text) => routeOver(text, [1, 2])))
     const messages = announce(rib, ...vips(2000).map((text) => routeOver(text, [2])))
     expect(messages.map(({ length }) => length)).toEqual([4091, 4091, 4091, 4091, 23 + 192 * 9])
   })
 
   test('the first message is handed out before the whole table was gone through', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     for (const text of vips(3000)) rib.update(prefix(text), routeOver(text, [1]))
     rib.next()
     expect(rib.announcedPrefixes).toBeLessThan(1500)
@@ -288,7 +288,7 @@ describe('next hop self', () => {
 
   test('makes one path of all, which a change of nodes does not touch', () => {
     const context = contextWith({ nextHopSelf: self })
-    const rib = createAdjRibOut(context)
+    const rib = ribWithTable(context)
     const receiver = createReceiver(context.codec)
     for (const message of announce(rib, routeOver('203.0.113.10/32', [1, 2, 3]))) receiver.receive(message)
     expect([...receiver.table].map(([key, { nextHop }]) => [key, nextHop])).toEqual([
@@ -299,7 +299,7 @@ describe('next hop self', () => {
   })
 
   test('announces nothing in a family without an own address', () => {
-    const rib = createAdjRibOut(contextWith({ nextHopSelf: self }))
+    const rib = ribWithTable(contextWith({ nextHopSelf: self }))
     expect(announce(rib, routeOver('2001:db8::10/128', [1]))).toEqual([])
   })
 })
@@ -316,7 +316,7 @@ describe('link bandwidth', () => {
       const linkBandwidth = weights[i]
       return linkBandwidth === undefined ? path : { ...path, linkBandwidth }
     })
-    for (const message of announce(createAdjRibOut(context), { ...route, paths })) receiver.receive(message)
+    for (const message of announce(ribWithTable(context), { ...route, paths })) receiver.receive(message)
     return [...receiver.table.values()].map(({ attributes }) => attributes.get(16))
   }
 
@@ -325,7 +325,7 @@ describe('link bandwidth', () => {
   })
 
   test('is a single-precision number: what that can not tell apart is no change', () => {
-    const rib = createAdjRibOut(contextWith())
+    const rib = ribWithTable(contextWith())
     announce(rib, routeOver('203.0.113.10/32', [1], {}, 1e9))
     expect(announce(rib, routeOver('203.0.113.10/32', [1], {}, 1e9 + 1))).toEqual([])
     expect(announce(rib, routeOver('203.0.113.10/32', [1], {}, 1e9 + 1000))).toHaveLength(1)

@@ -1,7 +1,7 @@
 // Short ways to write sessions and routes in the tests of the RIB.
 
 import type { Family, SessionCodec } from '../../../src/bgp/packet/message.ts'
-import type { AdjRibOut, ExportContext } from '../../../src/bgp/rib/adj-rib-out.ts'
+import { type AdjRibOut, createAdjRibOut, type ExportContext } from '../../../src/bgp/rib/adj-rib-out.ts'
 import type { Path, Route, RouteAttributes } from '../../../src/bgp/rib/route.ts'
 import { parseAsn } from '../../../src/net/asn.ts'
 import { type Ip, parseIp } from '../../../src/net/ip.ts'
@@ -53,6 +53,18 @@ export function routeOver(
     ...(linkBandwidth === undefined ? {} : { linkBandwidth }),
   }))
   return { prefix: prefix(text), attributes: { ...plainAttributes, ...attributes }, paths }
+}
+
+/** An AdjRibOut with a table of its own, which follows every update. */
+export function ribWithTable(context: ExportContext): AdjRibOut {
+  const table = new Map<Prefix, Route>()
+  const rib = createAdjRibOut(context, table)
+  const update: AdjRibOut['update'] = (prefix, route) => {
+    rib.update(prefix, route)
+    if (route === undefined) table.delete(prefix)
+    else table.set(prefix, route)
+  }
+  return Object.create(rib, { update: { value: update } })
 }
 
 /** Everything that `next` has to say. */

@@ -1,0 +1,127 @@
+// Announcements on their way into messages: which paths of a route go out, with which attributes, into which message that is
+// being filled. Shared by the two that announce: the comparison with what a peer has, and the whole table for one that has
+// nothing.
+
+import type { Ip } from '../../net/ip.ts'
+import { nlriBytes } from '../packet/encode.ts'
+import type { Family } from '../packet/message.ts'
+import { type AttributeSet, createAttributeSets, type Variant } from './attribute-sets.ts'
+import { type ExportContext, exportPaths, hasLinkBandwidth } from './export.ts'
+import { announcementPacker, announcementRoom, type Packer } from './pack.ts'
+import type { PathIds } from './path-ids.ts'
+import type { Path, Route } from './route.ts'
+
+/** What of a route a peer has or is to have. */
+export interface Exported {
+  /** Ascending by path id. */
+  readonly paths: readonly Path[]
+  /** Link bandwidth goes along. */
+  readonly weighted: boolean
+  readonly set: AttributeSet | undefined
+}
+
+/** A prefix as it is on the wire: length octet and address octets, `bytes` of them. */
+export interface WirePrefix {
+  readonly octets: Uint8Array
+  readonly bytes: number
+}
+
+/** One family of the session. */
+export interface FamilyIds {
+  readonly family: Family
+  readonly addPath: boolean
+  readonly ids: PathIds
+}
+
+export interface Announcements {
+  readonly exported: (route: Route | undefined, of: FamilyIds) => Exported
+  /** Adds the paths of `after` that `before` has not, or has otherwise, or all of them if `forced`; returns how many. */
+  readonly add: (
+    of: FamilyIds,
+    prefix: WirePrefix,
+    after: Exported,
+    before: Exported,
+    options: { readonly forced: boolean },
+  ) => number
+  /** Emits the messages that are not full. */
+  readonly flush: () => void
+  /** Forgets attributes when they have become many; only between a `flush` and the next `add`. */
+  readonly trim: () => void
+}
+
+export const nothingExported: Exported = { paths: [], weighted: false, set: undefined }
+
+/** Creates the announcements of one session or of several with equal contexts; `emit` gets whole messages. */
+export function createAnnouncements(context: ExportContext, emit: (message: Uint8Array) => void): Announcements {
+  const { codec } = context
+  const attributeSets = createAttributeSets(context)
+  // Messages that are being filled.
+  const filling = new Map<Variant, Map<Ip, Packer>>()
+
+  const packerOf = (family: Family, variant: Variant, nextHop: Ip): Packer => {
+    let byNextHop = filling.get(variant)
+    if (byNextHop === undefined) {
+      byNextHop = new Map()
+      filling.set(variant, byNextHop)
+    }
+    let packer = byNextHop.get(nextHop)
+    if (packer === undefined) {
+      packer = announcementPacker(family, variant.attributes, nextHop, codec, emit)
+      byNextHop.set(nextHop, packer)
+    }
+    return packer
+  }
+
+  return {
+    exported: (route, { family, addPath }) => {
+      if (route === undefined) return nothingExported
+      const paths = exportPaths(route, family, context)
+      const [first] = paths
+      if (first === undefined) return nothingExported
+      const set = attributeSets.of(route.attributes)
+      const weighted = hasLinkBandwidth(paths)
+      // Attributes that leave no room for a prefix in a message can not be sent at all.
+      const { attributesBytes } = set.variantOf(weighted ? first.linkBandwidth : undefined)
+      const entryBytes = nlriBytes(route.prefix, addPath ? 0 : undefined)
+      return announcementRoom(family, attributesBytes, codec) < entryBytes ? nothingExported : { paths, set, weighted }
+    },
+    add: ({ family, addPath, ids }, { octets, bytes }, after, before, { forced }) => {
+      if (after.set === undefined) return 0
+      let count = 0
+      let at = 0
+      for (const path of after.paths) {
+        // Without ADD-PATH there is one path at most, and the id is not on the wire.
+        if (addPath) while (pathIdAt(before.paths, at) < path.pathId) at++
+        const held = before.paths[at]
+        const variant = after.set.variantOf(after.weighted ? path.linkBandwidth : undefined)
+        const same =
+          held !== undefined &&
+          held.nextHop === path.nextHop &&
+          (held.pathId === path.pathId || !addPath) &&
+          before.set?.variantOf(before.weighted ? held.linkBandwidth : undefined) === variant
+        if (same && !forced) continue
+        const wireId = addPath ? ids.wireId(path.pathId, path.nextHop) : undefined
+        packerOf(family, variant, path.nextHop).add(octets, bytes, wireId)
+        count++
+      }
+      return count
+    },
+    flush: () => {
+      for (const byNextHop of filling.values()) for (const packer of byNextHop.values()) packer.flush()
+      filling.clear()
+    },
+    trim: attributeSets.trim,
+  }
+}
+
+const pathIdAt = (paths: readonly Path[], at: number): number => paths[at]?.pathId ?? Number.POSITIVE_INFINITY
+
+/** The paths of `before` that are not in `after`; both ascend by path id. */
+export function forEachGone(before: readonly Path[], after: readonly Path[], found: (path: Path) => void): void {
+  let at = 0
+  for (const path of before) {
+    while (pathIdAt(after, at) < path.pathId) at++
+    const kept = after[at]
+    if (kept === undefined || kept.pathId !== path.pathId || kept.nextHop !== path.nextHop) found(path)
+  }
+}

@@ -1,0 +1,76 @@
+// All of a table as messages, for peers that have nothing yet: written once, as it was when the first of them asked, and only as
+// far as the fastest of them has read. Whoever comes at the same moment reads the same bytes.
+
+import { type Prefix, prefixFamily } from '../../net/prefix.ts'
+import { writeNlri } from '../packet/encode.ts'
+import { familyOfPrefixFamily } from '../packet/message.ts'
+import type { IdsByFamily, Table } from './adj-rib-out.ts'
+import { createAnnouncements, type FamilyIds, nothingExported } from './announcements.ts'
+import type { ExportContext } from './export.ts'
+import type { Route } from './route.ts'
+
+/** What is announced by the messages that were written so far; grows. */
+export interface AnnouncedCount {
+  readonly paths: number
+  readonly prefixes: number
+}
+
+export interface FullTable {
+  /** Message `index`, counted from 0; undefined behind the last. */
+  readonly message: (index: number) => Uint8Array | undefined
+  readonly announced: AnnouncedCount
+}
+
+const prefixesPerStep = 512
+const inFull = { forced: true } as const
+
+/** Takes down what `table` says now; later changes of it are not seen. */
+export function createFullTable(context: ExportContext, table: Table, ids: IdsByFamily): FullTable {
+  const messages: Uint8Array[] = []
+  const announcements = createAnnouncements(context, (message) => void messages.push(message))
+  const families = new Map(
+    [...ids].map(([family, familyIds]): [string, FamilyIds] => [
+      family,
+      { family, addPath: context.codec.addPathSend.has(family), ids: familyIds },
+    ]),
+  )
+  const announced = { paths: 0, prefixes: 0 }
+  const octets = new Uint8Array(17)
+  let routes: readonly Route[] = [...table.values()]
+  let at = 0
+
+  const write = (route: Route): void => {
+    const family = families.get(familyOf(route.prefix))
+    if (family === undefined) return
+    const exported = announcements.exported(route, family)
+    if (exported.paths.length === 0) return
+    const bytes = writeNlri(octets, 0, route.prefix, undefined)
+    announced.paths += announcements.add(family, { octets, bytes }, exported, nothingExported, inFull)
+    announced.prefixes++
+  }
+
+  /** False when there is no more to write. */
+  const advance = (): boolean => {
+    if (routes.length === 0) return false
+    const end = Math.min(routes.length, at + prefixesPerStep)
+    for (; at < end; at++) {
+      const route = routes[at]
+      if (route !== undefined) write(route)
+    }
+    if (at === routes.length) {
+      announcements.flush()
+      routes = []
+    }
+    return true
+  }
+
+  return {
+    message: (index) => {
+      while (index >= messages.length) if (!advance()) return undefined
+      return messages[index]
+    },
+    announced,
+  }
+}
+
+const familyOf = (prefix: Prefix): string => familyOfPrefixFamily(prefixFamily(prefix))

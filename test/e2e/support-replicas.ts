@@ -204,7 +204,7 @@ async function watchRouters(lab: Lab, nodes: readonly LabNode[]): Promise<Router
   const disagreement = createStopwatch()
   const idOf = new Map<string, number>()
   const tellers = new Set<string>()
-  let pathIdProblems: string[] = []
+  const pathIdProblems = new Set<string>()
   let deletions: string[] = []
   const stopping = new AbortController()
 
@@ -247,7 +247,7 @@ async function watchRouters(lab: Lab, nodes: readonly LabNode[]): Promise<Router
         const known = idOf.get(nextHop)
         idOf.set(nextHop, pathId)
         if (known !== undefined && known !== pathId)
-          pathIdProblems.push(`${what}: ${neighbor} says ${nextHop} with id ${pathId}, others ${known}`)
+          pathIdProblems.add(`${what}: ${neighbor} says ${nextHop} with id ${pathId}, others ${known}`)
       }
     }
   }
@@ -255,7 +255,7 @@ async function watchRouters(lab: Lab, nodes: readonly LabNode[]): Promise<Router
     while (!stopping.signal.aborted) {
       await Promise.all(lab.routers.map(look))
       looks++
-      await new Promise((resolve) => setTimeout(resolve, 100))
+      await new Promise((resolve) => setTimeout(resolve, 200))
     }
   }
   const looking = lookOn()
@@ -274,7 +274,7 @@ async function watchRouters(lab: Lab, nodes: readonly LabNode[]): Promise<Router
       wrong.reset()
       disagreement.reset()
       tellers.clear()
-      pathIdProblems = []
+      pathIdProblems.clear()
       deletions = []
       looks = 0
     },
@@ -321,7 +321,7 @@ function createStopwatch(): Stopwatch {
 }
 
 /** What a leaf was told about a VIP, neighbour by neighbour. */
-async function toldPaths(lab: Lab, router: Router, vip: typeof vip4): Promise<readonly ToldPath[]> {
+export async function toldPaths(lab: Lab, router: Router, vip: typeof vip4): Promise<readonly ToldPath[]> {
   const directory = path.join(lab.topology.network.directory, router.name)
   const prefix = hostPrefix(vip)
   if (router.kind === 'bird') {

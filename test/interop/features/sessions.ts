@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect } from 'vitest'
-import { parseRecorded, replay } from '../../../src/bgp/speaker/recording.ts'
+import { renderReplay } from '../../../src/cli/verbs/replay.ts'
 import type { Namespace } from '../../../src/lab/netns/namespace.ts'
 import { waitFor } from '../../../src/lab/netns/wait.ts'
 import { asn, type Bench, vips } from '../bench.ts'
@@ -189,13 +189,11 @@ export const sessionFeatures: readonly Feature[] = [
       await router.enable(speakerAt)
       await speaker().waitForStatus('tor', 'up again', ({ establishedCount }) => establishedCount >= 2)
       await speaker().stop('enough')
-      const lines = readFileSync(path.join(recordDirectory, 'tor.jsonl'), 'utf8').trimEnd().split('\n')
-      const steps = [...replay(lines.map(parseRecorded))]
-      expect(steps.filter(({ recorded }) => recorded !== undefined)).toEqual([])
-      const changes = steps.filter(({ before, state }) => before !== state)
-      expect(changes.map(({ before, state }) => `${before} ${state}`)).toEqual(
-        speaker().changes.map(({ from, to }) => `${from} ${to}`),
-      )
+      const { lines, same } = renderReplay(readFileSync(path.join(recordDirectory, 'tor.jsonl'), 'utf8'))
+      expect(same, lines.join('\n')).toBe(true)
+      const changes = lines.flatMap((line) => /(\w+ -> \w+)/.exec(line)?.[1] ?? [])
+      expect(changes).toEqual(speaker().changes.map(({ from, to }) => `${from} -> ${to}`))
+      expect(lines.at(-1)).toMatch(/as recorded$/)
     },
   },
 ]

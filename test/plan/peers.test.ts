@@ -55,6 +55,11 @@ test.each<[string, Parameters<typeof peer>[2], Readonly<Record<string, unknown>>
   ['eBGP over several hops', { ebgpMultihopTtl: 4 }, { ttl: 4 }],
   ['iBGP', { asn: asn(64512) }, { ttl: 255, localAsn: 64512, peerAsn: 64512 }],
   ['GTSM', { ttlSecurityHops: 1 }, { ttlSecurityHops: 1 }],
+  [
+    'BFD',
+    { bfd: { transmitMs: 300, receiveMs: 200, multiplier: 4 } },
+    { bfd: { transmitMs: 300, receiveMs: 200, multiplier: 4 } },
+  ],
   ["the session's own AS", { localAsn: asn(65010) }, { localAsn: 65010 }],
   ['iBGP by its own AS', { localAsn: asn(64513) }, { ttl: 255 }],
   ['families', { families: ['ipv4-unicast', 'ipv6-unicast'] }, { families: ['ipv4-unicast', 'ipv6-unicast'] }],

@@ -264,6 +264,11 @@ describe('a BgpPeer', () => {
     })
   })
 
+  test('has the state of BFD beside that of BGP', () => {
+    const input = inputOf({}, { sessions: new Map([['leaf', { ...down, bfd: 'AdminDown' }]]) })
+    expect(statusOf('BgpPeer/leaf replica', input)).toMatchObject({ sessions: [{ state: 'Active', bfd: 'AdminDown' }] })
+  })
+
   test('has a summary, written by the leader', () => {
     const others = [
       {

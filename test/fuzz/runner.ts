@@ -62,35 +62,40 @@ export function runCases(run: Case, first: number, goOn: (cases: number) => bool
 const casesPerSeed = 100_000_000
 
 /**
- * The command line of a target: `--seconds N --seed S`, or `--case N` for a single one. Prints what was done; the exit status is 1
- * after a failure, whose case it prints.
+ * The command line of a target: `--seconds N --seed S`; `--cases N` for so many instead of so long, `--case N` for a single one.
+ * Prints what was done; the exit status is 1 after a failure, and the command that brings it back is printed.
  */
 export function fuzz(file: string, run: Case): void {
   const { values } = parseArgs({
     options: {
       seconds: { type: 'string', default: '10' },
       seed: { type: 'string', default: '1' },
+      cases: { type: 'string' },
       case: { type: 'string' },
     },
   })
   const name = basename(file)
-  const seconds = Number(values.seconds)
-  const seed = Number(values.seed)
-  const single = values.case === undefined ? undefined : Number(values.case)
-  if (!(seconds > 0) || !Number.isInteger(seed) || (single !== undefined && !Number.isInteger(single)))
-    throw new Error('--seconds is a positive number, --seed and --case are integers')
-
+  const number = (option: keyof typeof values): number => {
+    const value = Number(values[option])
+    if (!(value > 0)) throw new Error(`--${option} is a positive number`)
+    return value
+  }
   const startMs = performance.now()
-  const deadlineMs = startMs + 1000 * seconds
+  const deadlineMs = startMs + 1000 * number('seconds')
+  const seed = number('seed')
+  const goOn =
+    values.cases === undefined
+      ? () => performance.now() < deadlineMs
+      : (cases: number): boolean => cases < number('cases')
   const outcome =
-    single === undefined
-      ? runCases(run, seed * casesPerSeed, () => performance.now() < deadlineMs)
-      : runCases(run, single, (cases) => cases === 0)
+    values.case === undefined
+      ? runCases(run, seed * casesPerSeed, goOn)
+      : runCases(run, number('case'), (cases) => cases === 0)
   const took = ((performance.now() - startMs) / 1000).toFixed(0)
   const counts = [...outcome.counts].sort().map(([what, times]) => `${times} ${what}`)
   process.stdout.write(`${name}, seed ${seed}: ${outcome.cases} cases in ${took} s: ${counts.join(', ')}\n`)
   if (outcome.failure === undefined) return
-  const { number, error } = outcome.failure
-  process.stderr.write(`${inspect(error)}\nagain: node test/fuzz/${name} --case ${number}\n`)
+  const { failure } = outcome
+  process.stderr.write(`${inspect(failure.error)}\nagain: node test/fuzz/${name} --case ${failure.number}\n`)
   process.exitCode = 1
 }

@@ -312,6 +312,22 @@ describe('what the router may send', () => {
     expect(since(script.received, count).filter((line) => line.includes('/'))).toHaveLength(3)
   })
 
+  test('ROUTE-REFRESH again and again, from a router that does not read, fills no memory', () => {
+    const { script, network, pass } = scripted()
+    const count = script.received.length
+    network.stall(router.address)
+    const request = [...encodeMessage({ type: 'ROUTE-REFRESH', afi: 1, safi: 1, subtype: 0 }, routerCodec)]
+    const requests = 4000
+    script.send(Uint8Array.from(Array.from({ length: requests }, () => request).flat()))
+    pass(1)
+    network.resume(router.address)
+    pass(2)
+    const heard = since(script.received, count)
+    // As many as are answered within what may wait for a peer; the rest only begin the last answer again.
+    expect(heard.filter((line) => line === 'ROUTE-REFRESH 1').length).toBeLessThan(requests / 2)
+    expect(heard.at(-1)).toBe('ROUTE-REFRESH 2')
+  })
+
   test.each([
     ['of a family that is not in the session', { afi: 2, safi: 1, subtype: 0 }],
     ['of a family nobody knows', { afi: 25, safi: 70, subtype: 0 }],

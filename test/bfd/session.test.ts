@@ -160,6 +160,19 @@ describe('timers', () => {
     expect(transitionBfd(quiet, { type: 'transmit-timer' })).toEqual([quiet, []])
   })
 
+  test('a peer in demand mode gets none while both are up, but for a poll sequence', () => {
+    const settled = transitionBfd(up, { type: 'packet', packet: fromPeer('Up', { final: true }) })[0]
+    const packet = fromPeer('Up', { demand: true })
+    const [quiet, actions] = transitionBfd(settled, { type: 'packet', packet })
+    expect(transmitInterval(quiet)).toBe(0)
+    expect(actions).toContainEqual({ type: 'set-transmit-timer', interval: 0 })
+    const wanted: BfdConfig = { desiredMinTx: 400_000, requiredMinRx: 300_000, detectMult: 3 }
+    const [polling] = transitionBfd(quiet, { type: 'configure', config: wanted })
+    expect(transmitInterval(polling)).toBe(300_000)
+    const final = fromPeer('Up', { demand: true, final: true })
+    expect(transmitInterval(transitionBfd(polling, { type: 'packet', packet: final })[0])).toBe(0)
+  })
+
   test('detection: the peer’s multiplier times the slower of its interval and what we take', () => {
     expect(detectionTime(up)).toBe(900_000)
     const packet = fromPeer('Up', { detectMult: 5, desiredMinTx: 400_000 })

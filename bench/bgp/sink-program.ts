@@ -32,14 +32,20 @@ const nowNs = (): bigint => process.hrtime.bigint()
 
 const redialMs = 50
 const nudgeMs = 2
+/** How long to wait for the OPEN of a daemon that may not say it first. */
+const acceptMs = 3000
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 class Session {
   readonly #socket: Socket
   readonly #options: ReceiveOptions
   readonly #seen: Uint8Array
   readonly #done: () => void
+  readonly accepted: Promise<void>
   #held: Uint8Array = new Uint8Array(0)
   #quietTicks = 0
+  #opens = 0
   missing: number
   bytes = 0
   updates = 0
@@ -55,8 +61,14 @@ class Session {
     this.missing = options.prefixes * options.nextHops
     this.#seen = new Uint8Array((this.missing + 7) >>> 3)
     socket.setNoDelay(true)
-    socket.write(open(options.receivers.length))
     socket.on('data', (chunk) => this.#take(chunk))
+    // Its OPEN.
+    this.accepted = new Promise((resolve) => socket.once('data', () => resolve()))
+  }
+
+  begin(): void {
+    this.#socket.write(open(this.#options.receivers.length))
+    this.#confirm()
   }
 
   /** Called every so often; doubles its patience each time. */
@@ -86,11 +98,16 @@ class Session {
 
   #message(bytes: Uint8Array, at: number, length: number): void {
     const type = bytes[at + 18]
-    if (type === 1) {
-      this.#socket.write(message(4, []))
-      this.startedNs = nowNs()
-    } else if (type === 2) this.#update(bytes, at, at + length)
+    if (type === 1) this.#confirm()
+    else if (type === 2) this.#update(bytes, at, at + length)
     else if (type === 3) throw new Error(`the sender closed the session: ${bytes[at + 19]}/${bytes[at + 20]}`)
+  }
+
+  // Both OPENs have to be there: whichever comes second is followed by the KEEPALIVE.
+  #confirm(): void {
+    if (++this.#opens < 2) return
+    this.#socket.write(message(4, []))
+    this.startedNs = nowNs()
   }
 
   #update(bytes: Uint8Array, start: number, end: number): void {
@@ -159,7 +176,7 @@ async function dial(options: ReceiveOptions, localAddress: string, done: () => v
       socket.once('error', () => resolve(false))
     })
     if (connected) return new Session(options, socket, done)
-    await new Promise((resolve) => setTimeout(resolve, redialMs))
+    await pause(redialMs)
   }
 }
 
@@ -170,6 +187,9 @@ async function receive(options: ReceiveOptions): Promise<Received> {
     if (--waiting === 0) resolve()
   }
   sessions = await Promise.all(options.receivers.map((address) => dial(options, address, done)))
+  // Not before every connection has been accepted: some daemons have a short queue for them, and a second try takes a second.
+  await Promise.race([Promise.all(sessions.map(({ accepted }) => accepted)), pause(acceptMs)])
+  for (const session of sessions) session.begin()
   const nudge = setInterval(() => {
     for (const session of sessions) session.tick()
   }, nudgeMs)

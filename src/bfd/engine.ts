@@ -75,6 +75,7 @@ interface Running extends Due {
   /** The silence after a stall was forgiven, and nothing was heard since. */
   forgiven: boolean
   sinceMs: number
+  heardAtMs: number
   packetsIn: number
   packetsOut: number
   sendError: string | undefined
@@ -143,7 +144,7 @@ class Engine implements BfdEngine {
   status(key: string): BfdStatus | undefined {
     const running = this.#sessions.get(key)
     if (running === undefined) return undefined
-    const { session, sinceMs, packetsIn, packetsOut, error } = running
+    const { session, sinceMs, heardAtMs, packetsIn, packetsOut, error } = running
     return {
       state: session.state,
       sinceMs,
@@ -153,6 +154,7 @@ class Engine implements BfdEngine {
       remoteDiscriminator: session.remote.discriminator,
       transmitMs: transmitInterval(session) / 1000,
       detectionMs: detectionTime(session) / 1000,
+      silentMs: this.#options.clock.monotonicMs() - heardAtMs,
       packetsIn,
       packetsOut,
       ...(error === undefined ? {} : { error }),
@@ -185,6 +187,7 @@ class Engine implements BfdEngine {
       leaveAtMs: never,
       forgiven: false,
       sinceMs: this.#options.clock.wallMs(),
+      heardAtMs: Number.NEGATIVE_INFINITY,
       packetsIn: 0,
       packetsOut: 0,
       sendError: undefined,
@@ -289,6 +292,7 @@ class Engine implements BfdEngine {
       return
     }
     running.packetsIn++
+    running.heardAtMs = this.#options.clock.monotonicMs()
     running.forgiven = false
     this.#step(running, { type: 'packet', packet })
   }

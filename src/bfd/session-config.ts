@@ -52,6 +52,8 @@ export interface BfdStatus {
   readonly transmitMs: number
   /** In use: milliseconds of silence after which the session is down. */
   readonly detectionMs: number
+  /** Milliseconds since the peer's last packet; Infinity while there was none. */
+  readonly silentMs: number
   readonly packetsIn: number
   readonly packetsOut: number
   readonly error?: string

@@ -9,6 +9,7 @@ import { err, must, ok, type Result } from '../runtime/result.ts'
 import { type Endpoint, loadNativeUdp, type NativeUdp } from './native-udp.ts'
 import { byTtlRules, dropEverything, fromOneHop, type Instruction } from './socket-filter.ts'
 import {
+  type BfdHops,
   type BfdListener,
   type BfdListenHandlers,
   type BfdPath,
@@ -24,6 +25,11 @@ import {
 export interface UdpTransportOptions {
   /** Where in the range the search for a free source port begins. */
   readonly random: Random
+  /**
+   * Where to listen and where to send, instead of the well-known port of BFD: for two programs of one host that are to speak BFD
+   * beside each other, and beside the host's own BFD daemon.
+   */
+  readonly ports?: { readonly local: number; readonly remote: number }
   /** Where sockets come from; tests replace it by its absence. */
   readonly native?: () => Result<NativeUdp, BfdSocketError>
 }
@@ -41,18 +47,21 @@ const drainPacketsMax = 20_000
 
 const anywhere = { IPv4: must(parseIp('0.0.0.0')), IPv6: must(parseIp('::')) } as const
 
-export function createUdpTransport({ random, native = loadNativeUdp }: UdpTransportOptions): BfdTransport {
+export function createUdpTransport({ random, ports, native = loadNativeUdp }: UdpTransportOptions): BfdTransport {
+  const portAt: PortAt = (hops, end) => ports?.[end] ?? bfdPorts[hops]
   return {
     listen: (place, rules, handlers) => {
       const udp = native()
-      return udp.ok ? listen(udp.value, place, rules, handlers) : udp
+      return udp.ok ? listen(udp.value, place, portAt(place.hops, 'local'), rules, handlers) : udp
     },
     open: (path) => {
       const udp = native()
-      return udp.ok ? open(udp.value, path, random) : udp
+      return udp.ok ? open(udp.value, path, portAt(path.hops, 'remote'), random) : udp
     },
   }
 }
+
+type PortAt = (hops: BfdHops, end: 'local' | 'remote') => number
 
 const filterOf = ({ hops, family }: BfdPlace, rules: readonly TtlRule[]): readonly Instruction[] =>
   hops === 'single' ? fromOneHop(family) : byTtlRules(family, rules)
@@ -60,11 +69,12 @@ const filterOf = ({ hops, family }: BfdPlace, rules: readonly TtlRule[]): readon
 function listen(
   udp: NativeUdp,
   place: BfdPlace,
+  port: number,
   rules: readonly TtlRule[],
   { received, failed }: BfdListenHandlers,
 ): Result<BfdListener, BfdSocketError> {
-  const { hops, family, address = anywhere[family], zone } = place
-  const at: Endpoint = { address, port: bfdPorts[hops], ...(zone === undefined ? {} : { zone }) }
+  const { family, address = anywhere[family], zone } = place
+  const at: Endpoint = { address, port, ...(zone === undefined ? {} : { zone }) }
   const opened = udp.open(at, { filter: filterOf(place, rules), receiveBufferBytes })
   if (!opened.ok) return opened
   const fd = opened.value
@@ -99,10 +109,10 @@ function sourceOf({ address }: RemoteInfo): BfdSource {
   return { address: must(parseIp(host)), ...(zone === undefined ? {} : { zone }) }
 }
 
-function open(udp: NativeUdp, path: BfdPath, random: Random): Result<BfdSender, BfdSocketError> {
-  const { hops, remoteAddress, zone, localAddress } = path
+function open(udp: NativeUdp, path: BfdPath, port: number, random: Random): Result<BfdSender, BfdSocketError> {
+  const { remoteAddress, zone, localAddress } = path
   const onLink = zone === undefined ? {} : { zone }
-  const destination = udp.destination({ address: remoteAddress, port: bfdPorts[hops], ...onLink })
+  const destination = udp.destination({ address: remoteAddress, port, ...onLink })
   if (!destination.ok) return destination
   const local = localAddress ?? anywhere[familyOf(remoteAddress)]
   const opened = openAtFreePort(udp, { address: local, ...(localAddress === undefined ? {} : onLink) }, random)

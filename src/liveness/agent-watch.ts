@@ -1,0 +1,94 @@
+// A controller's watch over the agents: Leases and Nodes say with whom there are sessions, the sessions say which nodes live.
+
+import { systemOnLink } from '../bfd/on-link.ts'
+import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
+import type { Node } from '../k8s/objects.ts'
+import type { Ip } from '../net/ip.ts'
+import type { Log } from '../runtime/log.ts'
+import type { BfdThread } from './bfd-thread.ts'
+import { type Liveness, noLiveness, opinions, transitionLiveness } from './liveness.ts'
+import { livenessEventOf } from './session-change.ts'
+import { livenessAddress, livenessDetectionMs, sessionsWithAgents } from './watched-sessions.ts'
+
+export interface AgentWatchOptions {
+  readonly bfd: BfdThread
+  /** Of the agents. */
+  readonly heartbeats: HeartbeatWatch
+  /** The Node this controller runs on. */
+  readonly ownNode: string
+  readonly log: Log
+  /** The opinion of a node changed. */
+  readonly onChange: () => void
+  /** Whence this controller watches changed: agents have to be told. */
+  readonly onMoved: () => void
+}
+
+export interface AgentWatch {
+  /** As the plan reads it; another map when it changed. */
+  readonly nodeLiveness: () => ReadonlyMap<string, 'up' | 'down'>
+  /** The cluster's Nodes, again when one of them changed. Whoever calls plans afterwards: `onChange` is not called. */
+  readonly setNodes: (nodes: ReadonlyMap<string, Node>) => void
+  /** Where this controller's packets come from, for its Lease; undefined while its Node is not known. */
+  readonly ownAddress: () => Ip | undefined
+}
+
+export function createAgentWatch(options: AgentWatchOptions): AgentWatch {
+  const { bfd, heartbeats, ownNode, log, onChange, onMoved } = options
+  let nodes: ReadonlyMap<string, Node> = new Map()
+  let address: Ip | undefined
+  let liveness: Liveness = noLiveness
+  let said = opinions(liveness)
+  let watched: ReadonlySet<string> = new Set()
+
+  /** Whether an opinion changed. */
+  const become = (next: Liveness): boolean => {
+    const before = said
+    const after = opinions(next)
+    liveness = next
+    const changed = [...new Set([...before.keys(), ...after.keys()])].filter(
+      (node) => before.get(node) !== after.get(node),
+    )
+    if (changed.length === 0) return false
+    said = after
+    for (const node of changed)
+      log.info({ event: 'node-liveness', node, from: before.get(node) ?? 'unknown', to: after.get(node) ?? 'unknown' })
+    return true
+  }
+
+  const watch = (): boolean => {
+    const configs = sessionsWithAgents(heartbeats.signs().values(), nodes, ownNode, systemOnLink)
+    bfd.setSessions(configs)
+    watched = new Set(configs.map(({ key }) => key))
+    if ([...liveness.keys()].every((node) => watched.has(node))) return false
+    return become(transitionLiveness(liveness, { type: 'watched', nodes: watched }, livenessDetectionMs))
+  }
+
+  heartbeats.onChange(() => {
+    if (watch()) onChange()
+  })
+  bfd.onTidings(({ changes }) => {
+    let next = liveness
+    for (const change of changes) {
+      // The last words of a session that is no more.
+      if (!watched.has(change.key)) continue
+      const event = livenessEventOf(change.key, change)
+      if (event !== undefined) next = transitionLiveness(next, event, livenessDetectionMs)
+    }
+    if (become(next)) onChange()
+  })
+
+  return {
+    nodeLiveness: () => said,
+    ownAddress: () => address,
+    setNodes: (next) => {
+      nodes = next
+      const own = next.get(ownNode)
+      const moved = own === undefined ? undefined : livenessAddress(own)
+      if (moved !== address) {
+        address = moved
+        onMoved()
+      }
+      watch()
+    },
+  }
+}

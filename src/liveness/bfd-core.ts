@@ -1,0 +1,72 @@
+// The BFD of one program without a thread around it: sessions in, batches of changes out. What falls in one turn is told at once, so
+// that a plan is made of all of it. The thread runs one of these over UDP, tests run many over a network in memory.
+
+import { createBfdEngine } from '../bfd/engine.ts'
+import type { BfdEvent, BfdSessionConfig } from '../bfd/session-config.ts'
+import type { BfdTransport } from '../bfd/transport.ts'
+import type { Clock, Random } from '../runtime/clock.ts'
+import type { SessionChange } from './session-change.ts'
+import { livenessDetectionMs } from './watched-sessions.ts'
+
+export interface BfdTidings {
+  readonly changes: readonly SessionChange[]
+  /** Sessions that can not send or not hear, in an operator's words; without `reason` they can again. */
+  readonly errors: readonly Extract<BfdEvent, { readonly type: 'error' }>[]
+}
+
+export interface BfdCore {
+  /** The complete list. */
+  readonly setSessions: (configs: readonly BfdSessionConfig[]) => void
+  /** Tells every peer that this end is intended. */
+  readonly stop: () => void
+}
+
+export interface BfdCoreOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly transport: BfdTransport
+  readonly onTidings: (tidings: BfdTidings) => void
+}
+
+export function createBfdCore({ clock, random, transport, onTidings }: BfdCoreOptions): BfdCore {
+  let keys: readonly string[] = []
+  let changes: SessionChange[] = []
+  let errors: Extract<BfdEvent, { type: 'error' }>[] = []
+  let isTelling = false
+
+  const tell = (): void => {
+    isTelling = false
+    const tidings = { changes, errors }
+    changes = []
+    errors = []
+    onTidings(tidings)
+  }
+  const alsoSilent = (but: string): number =>
+    keys.filter((key) => {
+      const status = key === but ? undefined : engine.status(key)
+      return status?.state === 'Up' && status.silentMs > livenessDetectionMs / 2
+    }).length
+
+  const engine = createBfdEngine({
+    clock,
+    random,
+    transport,
+    onEvent: (event) => {
+      if (event.type === 'error') errors.push(event)
+      else {
+        const { type: _, ...change } = event
+        const counted = event.from === 'Up' ? alsoSilent(event.key) : 0
+        changes.push({ ...change, atMs: clock.monotonicMs(), alsoSilent: counted })
+      }
+      if (!isTelling) clock.setTimer(0, tell)
+      isTelling = true
+    },
+  })
+  return {
+    setSessions: (configs) => {
+      keys = configs.map(({ key }) => key)
+      engine.setSessions(configs)
+    },
+    stop: () => engine.stop(),
+  }
+}

@@ -1,0 +1,77 @@
+// Which nodes live, from what the BFD sessions with their agents went through: pure. Silence alone is a death. An agent that says
+// goodbye, or that is heard saying that it does not hear us, speaks, and who speaks is not dead; of such a node there is no opinion,
+// and its condition Ready decides. Neither is there one when most of the agents fall silent together: then it is we who are deaf.
+
+/** What happened to the session with a node's agent. Times in milliseconds of one monotonic clock. */
+export type LivenessEvent =
+  /** The complete list of nodes whose agents are watched: what was known of others is forgotten. */
+  | { readonly type: 'watched'; readonly nodes: ReadonlySet<string> }
+  | { readonly type: 'up'; readonly node: string }
+  /** It ended without a detection time having passed: an agent that ends, begins anew, or does not hear us. */
+  | { readonly type: 'ended'; readonly node: string }
+  /** A whole detection time passed without a packet. */
+  | {
+      readonly type: 'silent'
+      readonly node: string
+      readonly atMs: number
+      /** How many other sessions that are up have not been heard for suspiciously long. */
+      readonly alsoSilent: number
+    }
+
+/** `distrusted`: it fell silent with too many others for us to believe it. */
+type Life =
+  | { readonly state: 'up' }
+  | { readonly state: 'down'; readonly atMs: number }
+  | { readonly state: 'distrusted'; readonly atMs: number }
+
+/** Nodes of which nothing is known are absent. */
+export type Liveness = ReadonlyMap<string, Life>
+
+export const noLiveness: Liveness = new Map()
+
+/** So many silent agents are a failure of the network or of nodes, whatever their share. */
+export const silentMax = 2
+
+/**
+ * What is known after the event. `detectionMs` is how long an agent is silent before its session falls; sessions that fall within
+ * one such time of each other fell together.
+ */
+export function transitionLiveness(before: Liveness, event: LivenessEvent, detectionMs: number): Liveness {
+  switch (event.type) {
+    case 'watched':
+      return new Map([...before].filter(([node]) => event.nodes.has(node)))
+    case 'up':
+      return new Map(before).set(event.node, { state: 'up' })
+    case 'ended': {
+      const after = new Map(before)
+      after.delete(event.node)
+      return after
+    }
+    case 'silent':
+      return silence(before, event, detectionMs)
+  }
+}
+
+function silence(
+  before: Liveness,
+  { node, atMs, alsoSilent }: Extract<LivenessEvent, { type: 'silent' }>,
+  detectionMs: number,
+): Liveness {
+  const after = new Map<string, Life>(before).set(node, { state: 'down', atMs })
+  const together = [...after].filter(([, life]) => life.state !== 'up' && atMs - life.atMs <= detectionMs)
+  const up = [...after.values()].filter(({ state }) => state === 'up').length
+  // The others that are silent are still up: those who fall together with them are known before they fall.
+  const silent = together.length + Math.min(alsoSilent, up)
+  // Only who lived until a detection time ago counts: nodes that died long before are no evidence.
+  const lived = together.length + up
+  if (silent <= silentMax || 2 * silent <= lived) return after
+  for (const [name, life] of together) if (life.state === 'down') after.set(name, { ...life, state: 'distrusted' })
+  return after
+}
+
+/** As the plan reads it: nodes of which there is no opinion are absent. */
+export function opinions(liveness: Liveness): ReadonlyMap<string, 'up' | 'down'> {
+  const said = new Map<string, 'up' | 'down'>()
+  for (const [node, { state }] of liveness) if (state !== 'distrusted') said.set(node, state)
+  return said
+}

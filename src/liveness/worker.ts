@@ -1,0 +1,43 @@
+// The thread that keeps the liveness sessions: a main thread that is stalled by a large list or a garbage collection must neither
+// look dead to others nor take others for dead.
+
+import { parentPort, workerData } from 'node:worker_threads'
+import type { BfdSessionConfig } from '../bfd/session-config.ts'
+import { createUdpTransport } from '../bfd/udp-transport.ts'
+import type { Random } from '../runtime/clock.ts'
+import { systemClock } from '../runtime/system-clock.ts'
+import { type BfdTidings, createBfdCore } from './bfd-core.ts'
+
+/** What the main thread passes on as `workerData`. */
+export interface LivenessWorkerData {
+  readonly ports: { readonly local: number; readonly remote: number }
+}
+
+export type LivenessCommand =
+  | { readonly type: 'sessions'; readonly configs: readonly BfdSessionConfig[] }
+  | { readonly type: 'stop' }
+
+const port = parentPort
+if (port === null) throw new Error('the liveness worker runs as a worker thread')
+
+// Discriminators must not be guessed (RFC 5880 section 9).
+const word = new Uint32Array(1)
+const random: Random = () => (crypto.getRandomValues(word)[0] ?? 0) / 2 ** 32
+
+const { ports } = workerData as LivenessWorkerData
+const core = createBfdCore({
+  clock: systemClock,
+  random,
+  transport: createUdpTransport({ random, ports }),
+  onTidings: (tidings: BfdTidings) => port.postMessage(tidings),
+})
+
+// The other end of the port is our own bfd-thread.ts.
+port.on('message', (command: LivenessCommand) => {
+  if (command.type === 'sessions') core.setSessions(command.configs)
+  else {
+    core.stop()
+    // Nothing else holds the thread then.
+    port.close()
+  }
+})

@@ -28,8 +28,8 @@ export interface MigrateOptions {
   readonly services?: readonly Service[]
 }
 
-export const openElbGroup = 'network.kubesphere.io/'
-export const metalLbGroup = 'metallb.io/'
+const openElbGroup = 'network.kubesphere.io/'
+const metalLbGroup = 'metallb.io/'
 
 /** Whether the object is one that a conversion of this product reads. */
 export function belongsTo(product: Product, raw: RawObject): boolean {

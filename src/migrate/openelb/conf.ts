@@ -1,6 +1,7 @@
 // BgpConf: what all sessions have in common. OpenELB reads the one named default, as Bellhop does.
 
 import type { RawObject } from '../../k8s/json.ts'
+import { parseAsn } from '../../net/asn.ts'
 import { parseIp } from '../../net/ip.ts'
 import { routerIdWords } from '../peers.ts'
 import type { Cursor, Source } from '../source.ts'
@@ -75,15 +76,17 @@ function readConf(source: Source): OpenElbConf {
 }
 
 function racksOf(spec: Cursor): ReadonlyMap<string, number> | undefined {
-  const racks = spec.child('asPerRack')
-  if (racks === undefined) return undefined
-  const keys = Object.keys(racksRaw(spec))
-  const asns = keys.map((rack) => [rack, asnOf(racks, rack)] as const)
+  const racks = Object.entries(spec.textMap('asPerRack'))
+  if (racks.length === 0) return undefined
   spec.note('changed', 'asPerRack', 'stands as localAsn in the BgpPeers of each rack')
-  return new Map(asns.flatMap(([rack, asn]) => (asn === undefined ? [] : [[rack, asn] as const])))
+  return new Map(
+    racks.flatMap(([rack, text]) => {
+      const asn = parseAsn(Number(text))
+      if (!asn.ok) spec.note('problem', 'asPerRack', `${rack}: ${text} is not an AS number that a session can use`)
+      return asn.ok ? [[rack, asn.value] as const] : []
+    }),
+  )
 }
-
-const racksRaw = (spec: Cursor): Readonly<Record<string, string>> => spec.textMap('asPerRack')
 
 function listenPort(spec: Cursor, key: string): number | undefined {
   const port = spec.integer(key)

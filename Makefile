@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/.cache/bin:$(PATH)
 
-.PHONY: help demo test test-cluster check lint format types build bench fuzz lab deps deps-npm clean
+.PHONY: help demo test test-cluster check lint format types build bench fuzz interop-doc lab deps deps-npm clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ bench: deps ## benchmarks, as ratios against real peers; never part of the tests
 
 fuzz: deps-npm ## fuzzing, SECONDS=60 for each target
 	@for file in test/fuzz/*-fuzz.ts; do node $$file --seconds $${SECONDS_EACH:-60} || exit 1; done
+
+interop-doc: deps ## every interop test, and docs/interop.md from what came of it
+	@node test/interop/write-document.ts
 
 lab: deps ## the embedded API server and topology, until Ctrl-C
 	@node src/cli/main.ts lab

@@ -4,6 +4,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Log } from '../../runtime/log.ts'
 import { SpeakerCore, type SpeakerCoreOptions } from './core.ts'
+import { packCommand } from './packed-routes.ts'
 import type { Speaker, SpeakerCommand, SpeakerEvent } from './protocol.ts'
 import type { SpeakerWorkerData } from './worker.ts'
 import { workerUrl } from './worker-url.ts'
@@ -42,7 +43,7 @@ export function createWorkerSpeaker(options: WorkerSpeakerOptions = {}): Speaker
     for (const listener of failureListeners) listener(failure)
   })
   return {
-    send: (command) => worker.postMessage(command),
+    send: (command) => worker.postMessage(packCommand(command)),
     onEvent: (listener) => void listeners.add(listener),
     onFailure: (listener) => void failureListeners.add(listener),
     stop: async (reason) => {

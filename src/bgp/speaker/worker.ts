@@ -7,7 +7,8 @@ import { createUdpTransport } from '../../bfd/udp-transport.ts'
 import type { Random } from '../../runtime/clock.ts'
 import { systemClock } from '../../runtime/system-clock.ts'
 import { SpeakerCore } from './core.ts'
-import type { SpeakerCommand, SpeakerEvent } from './protocol.ts'
+import { type PackedCommand, unpackCommand } from './packed-routes.ts'
+import type { SpeakerEvent } from './protocol.ts'
 import { createRecordFiles } from './record-files.ts'
 import type { Recorder } from './recording.ts'
 import { createTcpTransport } from './tcp-transport.ts'
@@ -52,4 +53,4 @@ const core = new SpeakerCore({
 })
 
 // The other end of the port is our own speaker.ts.
-port.on('message', (command: SpeakerCommand) => core.handle(command))
+port.on('message', (command: PackedCommand) => core.handle(unpackCommand(command)))

@@ -171,7 +171,7 @@ describe('the worker thread', () => {
     const failures: Error[] = []
     speaker.onFailure((error) => failures.push(error))
     // Not a command of the protocol: what an error of ours looks like from here.
-    speaker.send({ type: 'routes' } as never)
+    speaker.send({ type: 'configure' } as never)
     await waitFor(() => failures.length === 1, { what: 'the failure' })
   })
 })

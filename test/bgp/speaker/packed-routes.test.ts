@@ -1,0 +1,71 @@
+// What crosses the border between the threads comes out as it went in, and equal things are one thing on the other side.
+
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Path, Route, RouteAttributes } from '../../../src/bgp/rib/route.ts'
+import { packCommand, packRoutes, unpackCommand, unpackRoutes } from '../../../src/bgp/speaker/packed-routes.ts'
+import type { SpeakerCommand } from '../../../src/bgp/speaker/protocol.ts'
+import { communityFromParts } from '../../../src/net/community.ts'
+import { parseIp } from '../../../src/net/ip.ts'
+import { parsePrefix } from '../../../src/net/prefix.ts'
+import { must } from '../../../src/runtime/result.ts'
+
+// Some ids stand for several next hops, and some next hops come with and without a bandwidth.
+const path: fc.Arbitrary<Path> = fc
+  .tuple(fc.integer({ min: 1, max: 5 }), fc.constantFrom('10.0.0.1', '10.0.0.2', 'fd00::1'), fc.constantFrom(0, 1e6))
+  .map(([pathId, nextHop, linkBandwidth]) => ({
+    pathId,
+    nextHop: must(parseIp(nextHop)),
+    ...(linkBandwidth === 0 ? {} : { linkBandwidth }),
+  }))
+const attributes: fc.Arbitrary<RouteAttributes> = fc
+  .tuple(fc.constantFrom(undefined, 0, 10), fc.constantFrom(undefined, 10), fc.nat({ max: 2 }))
+  .map(([med, localPref, count]) => ({
+    origin: 'IGP',
+    prepend: count,
+    communities: Array.from({ length: count }, (_, i) => communityFromParts(64512, i)),
+    largeCommunities: [],
+    ...(med === undefined ? {} : { med }),
+    ...(localPref === undefined ? {} : { localPref }),
+  }))
+const route: fc.Arbitrary<Route> = fc
+  .tuple(fc.constantFrom('203.0.113.1/32', '2001:db8::1/128'), attributes, fc.array(path, { maxLength: 4 }))
+  .map(([text, shared, paths]) => ({ prefix: must(parsePrefix(text)), attributes: shared, paths }))
+
+test('routes come out as they went in', () => {
+  fc.assert(
+    fc.property(fc.array(route), (routes) => {
+      expect(unpackRoutes(structuredClone(packRoutes(routes)))).toEqual(routes)
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('what is equal is one object', () => {
+  const shared: RouteAttributes = { origin: 'IGP', prepend: 0, communities: [], largeCommunities: [] }
+  const routes = ['203.0.113.1/32', '203.0.113.2/32'].map(
+    (text): Route => ({
+      prefix: must(parsePrefix(text)),
+      attributes: { ...shared },
+      paths: [{ pathId: 1, nextHop: must(parseIp('10.0.0.1')) }],
+    }),
+  )
+  const [a, b] = unpackRoutes(packRoutes(routes))
+  expect(a?.attributes).toBe(b?.attributes)
+  expect(a?.paths).toBe(b?.paths)
+})
+
+test('a command keeps everything beside its routes', () => {
+  const commands: readonly SpeakerCommand[] = [
+    { type: 'ready' },
+    {
+      type: 'routes',
+      table: 'main',
+      replace: true,
+      upserts: [],
+      withdrawals: [must(parsePrefix('203.0.113.9/32'))],
+      revision: 7,
+    },
+  ]
+  for (const command of commands) expect(unpackCommand(structuredClone(packCommand(command)))).toEqual(command)
+})

@@ -280,6 +280,7 @@ function act(day: Day): void {
   } else if (line === undefined) bench.clock.advance(below(20_000))
   else if (what === 11) hostile.hangUp(line, oneIn(2) ? 'close' : 'abort')
   else if (what === 12) flood(day, line)
+  else if (what === 13) beat(day, line)
   else if (line.said === undefined) {
     hostile.say(line, oneIn(4) ? grammar.open() : goodOpen)
     if (!oneIn(5)) hostile.say(line, keepalive)
@@ -298,6 +299,14 @@ function flood({ bench, random, hostile, grammar, open, count }: Day, line: Line
   }
   line.inStep = false
   count('floods')
+}
+
+// A router that is alive as far as it says, for minutes: whether it also reads is what the SendHoldTimer finds out (RFC 9687).
+function beat({ bench, random, hostile }: Day, line: Line): void {
+  for (let left = random.below(400); left > 0 && !line.closed; left--) {
+    hostile.say(line, keepalive)
+    bench.clock.advance(2000)
+  }
 }
 
 const oneDay: Case = (random, count) => {

@@ -14,7 +14,10 @@ import { policyChains } from '../iptables/render.ts'
 import { createKubeClient } from '../k8s/client.ts'
 import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
 import type { CredentialsSource } from '../k8s/credentials.ts'
-import { startHeartbeat } from '../k8s/heartbeat.ts'
+import { type HeartbeatWatch, startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
+import { type BfdThread, createBfdThread } from '../liveness/bfd-thread.ts'
+import { answerControllers } from '../liveness/controller-answer.ts'
+import { agentAnnotation, agentAnnotationValue, livenessPorts } from '../liveness/watched-sessions.ts'
 import { compareIp } from '../net/ip.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
@@ -35,6 +38,8 @@ export interface AgentConfig {
   readonly checkIntervalMs: number
   /** Chains that Bellhop's jump stays behind in FORWARD. */
   readonly stayBehind: readonly string[]
+  /** Answer the controllers' BFD, by which they see within a second that the node is gone. */
+  readonly bfd: boolean
   readonly version: string
 }
 
@@ -45,6 +50,7 @@ export const agentDefaults = {
   iptablesBackend: 'auto',
   checkIntervalMs: 10_000,
   stayBehind: policyChains,
+  bfd: true,
 } as const satisfies Partial<AgentConfig>
 
 export interface AgentDeps {
@@ -92,8 +98,20 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     name: `bellhop-agent-${node}`,
     identity: node,
     labels: { 'bellhop.io/role': 'agent', 'app.kubernetes.io/managed-by': 'bellhop' },
-    annotations: () => annotationsOf(node, keeper.facts()),
+    annotations: () => ({
+      ...annotationsOf(node, keeper.facts()),
+      ...(config.bfd ? { [agentAnnotation]: agentAnnotationValue } : {}),
+    }),
   })
+  const bfd = config.bfd
+    ? startAnswering(
+        watchHeartbeats({
+          ...{ client, namespace, clock, random, log, signal },
+          labelSelector: 'bellhop.io/role=controller',
+        }),
+        log,
+      )
+    : undefined
   const sources: StatusSources = {
     unhealthy: () => undefined,
     notReady: () => whyNotReady(store, keeper),
@@ -103,14 +121,23 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
   try {
     if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, sources, log)
     log.info({ event: 'agent-started', node, httpPort: server?.port ?? 0, version: config.version })
-    await boundedAfter(signal, goodbyeMs, keeper.ended, clock)
+    const ended = boundedAfter(signal, goodbyeMs, keeper.ended, clock)
+    await (bfd === undefined ? ended : Promise.race([ended, bfd.died]))
   } finally {
     ending.abort()
+    // Before anything else: whoever merely ends is not to be taken for dead.
+    await bfd?.stop()
     await boundedAfter(signal, goodbyeMs, heartbeat.stopped, clock)
     await server?.stop()
     client.close()
   }
   log.info({ event: 'agent-ended', node, rulesLeft: true })
+}
+
+function startAnswering(heartbeats: HeartbeatWatch, log: Log): BfdThread {
+  const bfd = createBfdThread({ ports: { local: livenessPorts.agent, remote: livenessPorts.controller }, log })
+  answerControllers({ bfd, heartbeats })
+  return bfd
 }
 
 // An iptables that hangs, or an API server that does not answer, must not hold up the end: `work` is waited for, but not

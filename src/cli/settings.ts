@@ -125,6 +125,13 @@ export const settings = {
       'Services whose addresses must stay; default those among the converted objects, or of the cluster that is read',
     parse: text,
   }),
+  bfd: setting({
+    flags: '--bfd <true|false>',
+    env: 'BELLHOP_BFD',
+    describe: 'BFD between controllers and agents, UDP 7474 and 7475: a dead node is out within about a second',
+    fallback: true,
+    parse: yesNo,
+  }),
   logLevel: setting({
     flags: '--log-level <level>',
     env: 'BELLHOP_LOG_LEVEL',

@@ -10,6 +10,9 @@ import type { CredentialsSource } from '../k8s/credentials.ts'
 import { startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
 import { startLeaderElection } from '../k8s/leader.ts'
 import type { ClusterChanges, Kind } from '../k8s/objects.ts'
+import { type AgentWatch, createAgentWatch } from '../liveness/agent-watch.ts'
+import { createBfdThread } from '../liveness/bfd-thread.ts'
+import { controllerAnnotation, livenessPorts } from '../liveness/watched-sessions.ts'
 import { createControllerMetrics } from '../metrics/controller-metrics.ts'
 import { parseRouterId, type RouterId } from '../net/asn.ts'
 import { familyOf } from '../net/ip.ts'
@@ -35,6 +38,8 @@ export interface ControllerConfig {
   readonly httpPort: number
   /** Where the BGP sessions are recorded; absent = nowhere. */
   readonly recordDirectory?: string
+  /** Watch the agents by BFD; otherwise the Nodes' conditions alone say which nodes live. */
+  readonly bfd: boolean
   readonly version: string
 }
 
@@ -108,13 +113,31 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     namespace,
     labelSelector: `${roleLabel}=controller`,
   })
+  const bfd = config.bfd
+    ? createBfdThread({ ports: { local: livenessPorts.controller, remote: livenessPorts.agent }, log })
+    : undefined
+  const agents: AgentWatch | undefined =
+    bfd &&
+    createAgentWatch({
+      ...{ bfd, log },
+      heartbeats: watchHeartbeats({
+        ...{ client, clock, random, log, signal, namespace },
+        labelSelector: `${roleLabel}=agent`,
+      }),
+      ownNode: config.node,
+      onChange: () => plan(),
+      onMoved: () => heartbeat.renew(),
+    })
   const heartbeat = startHeartbeat({
     ...{ client, clock, random, log, signal, namespace },
     name: `bellhop-replica-${config.name}`,
     identity: config.name,
     ...replicaBeat,
     labels: { [roleLabel]: 'controller', 'app.kubernetes.io/managed-by': 'bellhop' },
-    annotations: () => ({ 'bellhop.io/node': config.node }),
+    annotations: () => {
+      const address = agents?.ownAddress()
+      return { 'bellhop.io/node': config.node, ...(address === undefined ? {} : { [controllerAnnotation]: address }) }
+    },
   })
   const { serviceClass } = config
   const reporter = createReporter({
@@ -148,7 +171,8 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     if (!store.synced()) return
     const startMs = clock.monotonicMs()
     const changes: ClusterChanges = store.takeChanges()
-    const context = planContext(config, store)
+    if (changes.has('Node')) agents?.setNodes(store.view().nodes)
+    const context = planContext(config, store, agents)
     // The first plan is a whole one: what changed before it is of no interest.
     announcer.step(store.view(), announcer.plan() === undefined ? undefined : changes, context)
     metrics.planned((clock.monotonicMs() - startMs) / 1000)
@@ -192,11 +216,17 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   try {
     if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, sources, log)
     log.info({ event: 'controller-started', version: config.version, name: config.name, server: client.server })
-    await Promise.race([aborted(signal), died])
+    await Promise.race([aborted(signal), died, ...(bfd === undefined ? [] : [bfd.died])])
   } finally {
     log.info({ event: 'controller-stopping' })
     ending.abort()
-    await Promise.all([leadership.stop(), reporter.stop(), server?.stop(), speaker.stop('controller stops')])
+    await Promise.all([
+      leadership.stop(),
+      reporter.stop(),
+      server?.stop(),
+      speaker.stop('controller stops'),
+      bfd?.stop(),
+    ])
     await Promise.all([election.stopped, heartbeat.stopped])
     client.close()
   }
@@ -210,11 +240,11 @@ function followSpeaker(speaker: Speaker, onEvent: (event: SpeakerEvent) => void)
   })
 }
 
-function planContext(config: ControllerConfig, store: ClusterStore): PlanContext {
+function planContext(config: ControllerConfig, store: ClusterStore, agents: AgentWatch | undefined): PlanContext {
   const defaultRouterId = ownRouterId(config.node, store)
   return {
     serviceClass: config.serviceClass,
-    nodeLiveness: noLiveness,
+    nodeLiveness: agents?.nodeLiveness() ?? noLiveness,
     ...(defaultRouterId === undefined ? {} : { defaultRouterId }),
   }
 }

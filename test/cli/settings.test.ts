@@ -25,6 +25,7 @@ const rows: readonly (readonly [Key, unknown, readonly [string, unknown], readon
   ['agentHttpPort', 7475, ['8080', 8080], ['0', 0]],
   ['iptablesBackend', 'auto', ['nft', 'nft'], ['legacy', 'legacy']],
   ['checkSeconds', 10, ['1', 1], ['3600', 3600]],
+  ['bfd', true, ['false', false], ['true', true]],
   ['record', undefined, ['/var/a', '/var/a'], ['/var/b', '/var/b']],
   ['migrateFrom', 'auto', ['openelb', 'openelb'], ['metallb', 'metallb']],
   ['migrateServices', undefined, ['cluster', 'cluster'], ['-', '-']],

@@ -92,8 +92,12 @@ describeWith({ programs: ['kubectl'] }, 'deploy/base', () => {
       ])
     })
 
-    test('is probed on the port it serves', () => {
-      expect(listAt(container, 'ports').map((entry) => at(entry, 'containerPort'))).toEqual([port])
+    test('is probed on the port it serves, and does BFD on the same number', () => {
+      const ports = listAt(container, 'ports').map((entry) => [at(entry, 'protocol'), at(entry, 'containerPort')])
+      expect(ports).toEqual([
+        ['TCP', port],
+        ['UDP', port],
+      ])
       expect(at(container, 'livenessProbe', 'httpGet')).toEqual({ path: '/healthz', port: 'http' })
       expect(at(container, 'readinessProbe', 'httpGet')).toEqual({ path: '/readyz', port: 'http' })
     })

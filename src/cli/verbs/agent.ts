@@ -16,6 +16,7 @@ export interface AgentFlags {
   readonly iptablesBackend: 'auto' | 'nft' | 'legacy'
   readonly checkSeconds: number
   readonly httpPort: number
+  readonly bfd: boolean
   readonly logLevel: LogLevel
   readonly logFormat: 'auto' | 'json' | 'pretty'
   readonly cleanup?: true
@@ -37,6 +38,7 @@ export const agentVerb = (flags: AgentFlags): Promise<void> =>
         httpPort: flags.httpPort,
         iptablesBackend: flags.iptablesBackend,
         checkIntervalMs: flags.checkSeconds * 1000,
+        bfd: flags.bfd,
         version,
       },
       { clock: systemClock, random: Math.random, exec: systemExec, log, signal },

@@ -17,6 +17,7 @@ export interface ControllerFlags {
   readonly defaultClass: boolean
   readonly httpPort: number
   readonly record?: string
+  readonly bfd: boolean
   readonly logLevel: LogLevel
   readonly logFormat: 'auto' | 'json' | 'pretty'
 }
@@ -32,6 +33,7 @@ export const controllerVerb = (flags: ControllerFlags): Promise<void> =>
         serviceClass: { name: flags.class, handleDefault: flags.defaultClass },
         httpPort: flags.httpPort,
         ...(flags.record === undefined ? {} : { recordDirectory: flags.record }),
+        bfd: flags.bfd,
         version,
       },
       { clock: systemClock, random: Math.random, log, signal },

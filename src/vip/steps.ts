@@ -127,23 +127,31 @@ function serviceSteps(input: StepsInput, { key, service }: Applicant, choice: Ch
   const condition = conditionOf(input, service, choice)
   const before = service.conditions.find(({ type }) => type === allocatedCondition)
   const shown = service.ingress.map(({ ip }) => ip)
-  const sameIngress = shown.length === choice.addresses.length && shown.every((ip, i) => ip === choice.addresses[i])
+  const ingress = choice.addresses.length === 0 && isForeign(input, service) ? shown : choice.addresses
+  const sameIngress = shown.length === ingress.length && shown.every((ip, i) => ip === ingress[i])
   if (sameIngress && sameCondition(before, condition)) return steps
   steps.push({
     type: 'set-service-status',
     service: key,
     uid: meta.uid,
     resourceVersion: meta.resourceVersion,
-    ingress: choice.addresses,
+    ingress,
     condition: nextCondition(service.conditions, condition, input.nowMs),
   })
   const event = (severity: 'Normal' | 'Warning', reason: string, message: string): void =>
     void steps.push({ type: 'event', service: key, uid: meta.uid, severity, reason, message })
   for (const ip of shown)
-    if (!choice.addresses.includes(ip)) event('Warning', 'AddressGivenUp', givenUp(input, service, choice, ip))
+    if (!ingress.includes(ip)) event('Warning', 'AddressGivenUp', givenUp(input, service, choice, ip))
   if (before?.reason !== condition.reason || before.message !== condition.message)
     event(condition.reason === 'Allocated' ? 'Normal' : 'Warning', condition.reason, condition.message)
   return steps
+}
+
+// What stands in its status is somebody else's: we never gave this Service anything. Whoever installs Bellhop beside another
+// controller, before the pools, must not see addresses taken away for which there is nothing to give instead.
+function isForeign({ ledger }: StepsInput, { meta, conditions }: Service): boolean {
+  const reason = conditions.find(({ type }) => type === allocatedCondition)?.reason
+  return ledger.claimedBy(meta.uid).length === 0 && reason !== 'Allocated' && reason !== 'Released'
 }
 
 function conditionOf({ ledger }: StepsInput, { meta }: Service, choice: Choice): Omit<Condition, 'lastTransitionTime'> {

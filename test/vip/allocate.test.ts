@@ -107,6 +107,14 @@ describe('1. first adopt, then allocate', () => {
     expect(at.events('newer')).toEqual(['AddressGivenUp', 'Allocated'])
   })
 
+  test('an address of somebody else stays where there is nothing to give instead', () => {
+    const at = scene({ services: [service('foreign', { ingress: ['192.0.2.7'] })], pools: [] })
+    at.settle()
+    expect(at.shown('foreign')).toBe('192.0.2.7')
+    expect(at.condition('foreign')).toMatch(/^False /)
+    expect([at.vips(), at.events('foreign')]).not.toContain('AddressGivenUp')
+  })
+
   test('an address of somebody else that no pool covers is replaced', () => {
     const at = scene({ services: [service('web', { ingress: ['192.0.2.1'] })] })
     at.settle()

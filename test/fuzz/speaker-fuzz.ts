@@ -192,6 +192,17 @@ const keepalive = encodeMessage({ type: 'KEEPALIVE' }, openingCodec)
 const goodOpen = encodeMessage(routerOpen(), openingCodec)
 const refresh = encodeMessage({ type: 'ROUTE-REFRESH', afi: 1, safi: 1, subtype: 0 }, openingCodec)
 
+// More than the peer may announce, in one valid message.
+const tooManyPrefixes = encodeMessage(
+  {
+    type: 'UPDATE',
+    withdrawn: [],
+    attributes: { origin: 'IGP', asPath: [{ type: 'AS_SEQUENCE', asns: [65001] }], nextHop: router.address },
+    nlri: manyRoutes(2 * maxPrefixesIn, router.address).map(({ prefix }) => ({ prefix })),
+  },
+  { ...openingCodec, fourOctetAs: true },
+)
+
 /** What the session must do after a message, said alone and in step while Established. */
 type Prediction =
   | { readonly stays: true }
@@ -249,6 +260,7 @@ function sayAndSee(day: Day, line: Line, bytes: Uint8Array): void {
 }
 
 function someBytes({ random, grammar }: Day): Uint8Array {
+  if (random.oneIn(30)) return tooManyPrefixes
   switch (random.below(8)) {
     case 0:
       return random.bytes(1 + random.below(60))

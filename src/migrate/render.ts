@@ -9,7 +9,8 @@ const width = 118
 const marks: Readonly<Record<Note['level'], string>> = { problem: '!', changed: '~', lost: '-' }
 
 const banner = `Written by bellhop migrate. Addresses stay: Bellhop adopts what Services have in status.loadBalancer, as long as a VipPool
-below covers it. Create these objects before the controller runs for the first time: an address that no pool covers is replaced by one from a pool.
+below covers it. Create these objects before the controller runs for the first time: an address that no pool covers is
+replaced by one from a pool.
 What the comments say of a field:  ! decide something   ~ carried over in another form   - not carried over`
 
 /** A YAML stream for `kubectl apply -f -`, ending in a newline. */

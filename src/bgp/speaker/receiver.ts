@@ -1,21 +1,17 @@
-// What arrives on a connection: bytes into the events of the state machine. Routes are looked at and forgotten; all that is
-// kept of them is which prefixes the peer has announced, up to the number it may announce, so that announcing one again does
-// not count twice.
+// What arrives on a connection: bytes into the events of the state machine. Routes are judged and forgotten, without
+// being decoded; all that is kept of them is which prefixes the peer has announced, up to the number it may announce, so that
+// announcing one again does not count twice.
 
 import { eventOfError, eventOfMessage } from '../fsm/classify.ts'
 import type { SessionContext, SessionEvent, SessionState } from '../fsm/session.ts'
 import { decodeMessage } from '../packet/decode.ts'
 import { messageTypeCode } from '../packet/encode.ts'
 import { createFramer, type Framer } from '../packet/framing.ts'
-import {
-  type AfiSafi,
-  afiSafiOf,
-  type Nlri,
-  openingCodec,
-  type SessionCodec,
-  type UpdateIssue,
-  type UpdateMessage,
-} from '../packet/message.ts'
+import { type AfiSafi, afiSafiOf, openingCodec, type SessionCodec, type UpdateIssue } from '../packet/message.ts'
+import type { MultiprotocolRoutes } from '../packet/multiprotocol-rules.ts'
+import type { NlriForm, Span } from '../packet/nlri.ts'
+import { type ExaminedUpdate, examineUpdate } from '../packet/update-rules.ts'
+import { createPrefixSet } from './prefix-set.ts'
 
 export interface Received {
   readonly event: SessionEvent
@@ -45,21 +41,32 @@ const codecOf = (state: SessionState): SessionCodec =>
 /** The receiving half of one connection. */
 export function createReceiver(): Receiver {
   const framer: Framer = createFramer()
-  const held = new Set<string>()
+  const held = createPrefixSet()
   let failed = false
 
-  const receiveUpdate = (message: UpdateMessage, maxPrefixes: number): AfiSafi | undefined => {
-    const { mpReach, mpUnreach } = message.attributes
-    for (const nlri of message.withdrawn) held.delete(keyOf(nlri))
-    for (const nlri of mpUnreach?.withdrawn ?? []) held.delete(keyOf(nlri))
-    const add = (entries: readonly Nlri[], family: AfiSafi): AfiSafi | undefined => {
-      for (const nlri of entries) {
-        held.add(keyOf(nlri))
-        if (held.size > maxPrefixes) return family
-      }
+  /** The family in which the peer has now announced more than it may. */
+  const receiveUpdate = (bytes: Uint8Array, update: ExaminedUpdate, maxPrefixes: number): AfiSafi | undefined => {
+    const { withdrawn, nlri, mpReach, mpUnreach, treatAsWithdraw } = update
+    const remove = (routes: Routes): boolean =>
+      forEachEntry(bytes, routes, (family, length) => {
+        held.delete(family, entry, length)
+        return true
+      })
+    const add = (routes: Routes): boolean =>
+      forEachEntry(bytes, routes, (family, length) => {
+        held.add(family, entry, length)
+        return held.size <= maxPrefixes
+      })
+    const [announced, reached] = [routesIn(nlri), routesOf(mpReach)]
+    remove(routesIn(withdrawn))
+    remove(routesOf(mpUnreach))
+    if (treatAsWithdraw) {
+      remove(announced)
+      remove(reached)
       return undefined
     }
-    return add(message.nlri, afiSafiOf['ipv4-unicast']) ?? (mpReach && add(mpReach.nlri, mpReach))
+    if (!add(announced)) return afiSafiOf['ipv4-unicast']
+    return add(reached) ? undefined : mpReach
   }
 
   const fail = (event: SessionEvent, issues: readonly UpdateIssue[] = noIssues): Received => {
@@ -76,14 +83,17 @@ export function createReceiver(): Receiver {
       if (framed === undefined) return undefined
       if (framed.type === 'error') return fail(eventOfError(framed.error))
       // Before Established an UPDATE is wrong whatever it says, and there is no codec to read it with.
-      if (framed.bytes[typeAt] === messageTypeCode.UPDATE && state.name !== 'Established')
-        return { event: { type: 'UpdateMsg' }, issues: noIssues }
+      if (framed.bytes[typeAt] === messageTypeCode.UPDATE) {
+        if (state.name !== 'Established') return { event: { type: 'UpdateMsg' }, issues: noIssues }
+        const examined = examineUpdate(framed.bytes, codec)
+        if (!examined.ok) return fail(eventOfError(examined.error), examined.issues)
+        const tooMany = receiveUpdate(framed.bytes, examined.update, maxPrefixes)
+        const { issues } = examined.update
+        return { event: { type: 'UpdateMsg' }, issues, ...(tooMany === undefined ? {} : { tooMany }) }
+      }
       const decoded = decodeMessage(framed.bytes, codec)
       if (!decoded.ok) return fail(eventOfError(decoded.error), decoded.issues)
-      const { message, issues } = decoded
-      const tooMany = message.type === 'UPDATE' ? receiveUpdate(message, maxPrefixes) : undefined
-      const event = eventOfMessage(state, message, context)
-      return { event, issues, ...(tooMany === undefined ? {} : { tooMany }) }
+      return { event: eventOfMessage(state, decoded.message, context), issues: noIssues }
     },
     get receivedPrefixes() {
       return held.size
@@ -91,4 +101,31 @@ export function createReceiver(): Receiver {
   }
 }
 
-const keyOf = ({ prefix, pathId }: Nlri): string => (pathId === undefined ? prefix : `${prefix} ${pathId}`)
+type Routes = { readonly form: NlriForm; readonly span: Span } | undefined
+
+const routesIn = (routes: ExaminedUpdate['nlri']): Routes =>
+  routes.count === 0 ? undefined : { form: routes.form, span: routes }
+
+const routesOf = (routes: MultiprotocolRoutes | undefined): Routes =>
+  routes?.type === 'readable' ? { form: routes.form, span: routes.nlri } : undefined
+
+// Room for a path id and the longest prefix.
+const entry = new Uint8Array(4 + 17)
+
+/** Calls `visit` for each entry of a field that was found well formed, until it returns false; then it returns false too. */
+function forEachEntry(bytes: Uint8Array, routes: Routes, visit: (family: number, length: number) => boolean): boolean {
+  if (routes === undefined) return true
+  const { form, span } = routes
+  const bitsAt = form.pathIds ? 4 : 0
+  let at = span.start
+  while (at < span.end) {
+    const bits = bytes[at + bitsAt] ?? 0
+    const length = bitsAt + 1 + ((bits + 7) >>> 3)
+    for (let i = 0; i < length; i++) entry[i] = bytes[at + i] ?? 0
+    // Bits beyond the length of the prefix may be anything (RFC 4271 section 4.3).
+    if ((bits & 7) !== 0) entry[length - 1] = (entry[length - 1] ?? 0) & (0xff00 >>> (bits & 7))
+    if (!visit(form.bitsMax, length)) return false
+    at += length
+  }
+  return true
+}

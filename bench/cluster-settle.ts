@@ -7,8 +7,10 @@ import { resources } from '../src/k8s/resources.ts'
 import { type KindValues, parseObject } from '../src/k8s/schemas/parse.ts'
 import { type JsonObject, objectAt, objectsAt } from '../src/lab/apiserver/json.ts'
 import type { ApiServerHandle } from '../src/lab/apiserver/server.ts'
+import { parseRouterId } from '../src/net/asn.ts'
 import { planFromScratch } from '../src/plan/plan.ts'
 import { report } from '../src/plan/report.ts'
+import { must } from '../src/runtime/result.ts'
 import { allocate } from '../src/vip/allocate.ts'
 import type { ServiceClassRule } from '../src/vip/types.ts'
 
@@ -51,7 +53,9 @@ const stamped = (conditions: readonly Condition[]): readonly JsonObject[] =>
 /** Writes the statuses of all Vips and Services as they are once every session is up. */
 export function settle(server: ApiServerHandle, replica: { readonly name: string; readonly node: string }): void {
   const view = viewOf(server)
-  const plan = planFromScratch(view, { serviceClass, nodeLiveness: new Map() })
+  // Any will do: without one there would be no sessions.
+  const defaultRouterId = must(parseRouterId('10.0.0.1'))
+  const plan = planFromScratch(view, { serviceClass, nodeLiveness: new Map(), defaultRouterId })
   const allocation = allocate({ view, serviceClass, withdrawn: () => false, nowMs: Date.now() })
   if (allocation.work.length > 0) throw new Error(`allocation is not settled: ${JSON.stringify(allocation.work[0])}`)
   const sessions = new Map(

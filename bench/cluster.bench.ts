@@ -6,6 +6,7 @@
 //   BENCH_LARGE=1 node bench/cluster.bench.ts     10,000 Services on 1,000 nodes: some minutes, 3 GB
 //   BENCH_SERVICES, BENCH_NODES, BENCH_CHANGES    other sizes
 //   BENCH_ONLY=changes,rolling                   only these of the scenarios below; the cold start is always there
+//   BENCH_NODE_OPTIONS='--max-semi-space-size=4' other settings of Node for the controller than deploy/ has
 //   BENCH_CPU_PROFILE=<directory>                 a CPU profile of each process, written when it ends
 
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -117,8 +118,6 @@ function countRequests(server: ApiServerHandle): Requests {
   }
 }
 
-const totalOf = (counts: ReadonlyMap<string, number>): number => [...counts.values()].reduce((a, b) => a + b, 0)
-
 const renderCounts = (counts: ReadonlyMap<string, number>): string =>
   counts.size === 0 ? 'none' : [...counts].map(([key, count]) => `${count} ${key}`).join(', ')
 
@@ -169,10 +168,16 @@ async function startController(bench: Bench, name: string): Promise<Running> {
   }
   return start({
     argv: [process.execPath, ...profiling(), bench.bundle, 'controller', ...Object.entries(flags).flat()],
-    env: deployedEnvironment('controller'),
+    env: { ...deployedEnvironment('controller'), ...nodeOptions() },
     logPath: path.join(bench.directory, 'controller.log'),
     ...{ httpPort, nowMs },
   })
+}
+
+/** To try others than those that deploy/ sets. */
+function nodeOptions(): Readonly<Record<string, string>> {
+  const options = process.env['BENCH_NODE_OPTIONS']
+  return options === undefined ? {} : { NODE_OPTIONS: options }
 }
 
 function profiling(): readonly string[] {
@@ -222,7 +227,7 @@ async function coldStart(bench: Bench): Promise<Running> {
   line('  octets on the wire a path', (bytes / paths).toFixed(2), 'at most 10')
   line('  memory then', megabytes(controller))
   await whenQuiet(requests, 3_000, 60_000)
-  line('  writes to the API server within a minute', String(totalOf(requests.take())), '0 but own status')
+  line('  writes to the API server in its first minute', renderCounts(requests.take()), 'own status only')
   line('  memory when all is quiet', megabytes(controller), '250 MB')
   return controller
 }

@@ -34,6 +34,7 @@ export interface Receiver {
   readonly run: (contender: Contender, receivers: readonly string[]) => Promise<Run>
   readonly ask: (command: object) => Promise<unknown>
   readonly program: LabProcess
+  readonly namespace: Namespace
 }
 
 const runTimeoutMs = 600_000
@@ -89,5 +90,5 @@ async function startReceiver(network: Network, bridge: Bridge, addresses: readon
     await ask({ do: 'close' })
     return { ...received, cpuSeconds: after.cpuSeconds - before.cpuSeconds, after }
   }
-  return { run, ask, program }
+  return { run, ask, program, namespace }
 }

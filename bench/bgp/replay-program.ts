@@ -10,6 +10,11 @@ export interface ReplayOptions extends TableSize {
   readonly address: string
   /** Dials this router; absent: listens. */
   readonly feeds?: string
+  /**
+   * Without path ids. Asks for the router's own routes behind the table, to learn when it has read all of it; says how long that
+   * took.
+   */
+  readonly timed?: boolean
 }
 
 const options = JSON.parse(process.argv[2] ?? '') as ReplayOptions
@@ -30,7 +35,11 @@ function update(leg: number, first: number, count: number): readonly number[] {
     ...[0x40, 2, 6, 2, 1, ...u32(options.asn)],
     ...[0x40, 3, 4, ...u32(firstNextHopBits + leg)],
   ]
-  const nlri = Array.from({ length: count }, (_, i) => [...u32(leg + 1), 32, ...u32(firstPrefixBits + first + i)])
+  const nlri = Array.from({ length: count }, (_, i) => [
+    ...(options.timed === true ? [] : u32(leg + 1)),
+    32,
+    ...u32(firstPrefixBits + first + i),
+  ])
   return message(2, [0, 0, ...u16(attributes.length), ...attributes, ...nlri.flat()])
 }
 
@@ -43,13 +52,43 @@ const table = Buffer.concat(
 )
 
 const asn = u16(options.asn)
-const capabilities = [1, 4, 0, 1, 0, 1, 2, 0, 65, 4, 0, 0, ...asn, 69, 4, 0, 1, 1, 2]
+const capabilities = [
+  1,
+  4,
+  0,
+  1,
+  0,
+  1,
+  2,
+  0,
+  65,
+  4,
+  0,
+  0,
+  ...asn,
+  ...(options.timed === true ? [] : [69, 4, 0, 1, 1, 2]),
+]
 const id = options.address.split('.').map(Number)
 const open = Uint8Array.from(
   message(1, [4, ...asn, 0, 0, ...id, capabilities.length + 2, 2, capabilities.length, ...capabilities]),
 )
 const keepAlive = Uint8Array.from(message(4, []))
 const endOfRib = Uint8Array.from(message(2, [0, 0, 0, 0]))
+
+const routeRefresh = Uint8Array.from(message(5, [0, 1, 0, 1]))
+/** For its first routes and its End-of-RIB, which are nothing like an answer. */
+const quietMs = 500
+
+// Routes are read in their order, so the answer to the question behind the last of them says that all were.
+function timed(socket: Socket): void {
+  setTimeout(() => {
+    const start = performance.now()
+    socket.write(table)
+    socket.write(endOfRib)
+    socket.write(routeRefresh)
+    socket.once('data', () => console.log(JSON.stringify({ ms: performance.now() - start, bytes: table.length })))
+  }, quietMs)
+}
 
 // What the other side says is not looked at but for one thing: its first KEEPALIVE, the second of its messages, is the start.
 function serve(socket: Socket): void {
@@ -64,8 +103,11 @@ function serve(socket: Socket): void {
     // An OPEN is at least 29 octets, and a KEEPALIVE follows it in a segment of its own, because it answers ours.
     if (started || seen < 29 + 19 || chunk.at(-1) !== 4) return
     started = true
-    socket.write(table)
-    socket.write(endOfRib, () => options.feeds !== undefined && console.log('{"ready":true}'))
+    if (options.timed === true) timed(socket)
+    else {
+      socket.write(table)
+      socket.write(endOfRib, () => options.feeds !== undefined && console.log('{"ready":true}'))
+    }
   })
 }
 

@@ -34,7 +34,7 @@ const loadTimeoutMs = 600_000
 export const startSender: Readonly<Record<SenderName, (options: SenderOptions) => Promise<Sender>>> = {
   bellhop: async (options) => {
     const { prefixes, nextHops, address, receivers, namespace } = options
-    const settings: BellhopOptions = { prefixes, nextHops, address, receivers, maxPrefixesIn: 1000 }
+    const settings: BellhopOptions = { prefixes, nextHops, address, receivers, maxPrefixesIn: 2_000_000 }
     return { name: 'bellhop', daemon: await ready(namespace, 'bench/bgp/bellhop-program.ts', settings) }
   },
   bytes: async ({ prefixes, nextHops, address, namespace }) => {
@@ -98,9 +98,10 @@ export const startSender: Readonly<Record<SenderName, (options: SenderOptions) =
     const settings: ReplayOptions = { prefixes, nextHops, asn: feederAsn, address: feederAddress, feeds: address }
     await namespace.addAddress('lo', `${feederAddress}/32`)
     const feeder = await ready(namespace, 'bench/bgp/replay-program.ts', settings)
-    const expected = new RegExp(`"path_count"[^0-9]*${prefixes * nextHops}\\b|RDE path.*\\b${prefixes * nextHops}\\b`)
+    // Each path once as it was received and once in the table.
+    const expected = `${2 * prefixes * nextHops} prefix entries`
     const loaded = async (): Promise<boolean> =>
-      expected.test((await namespace.exec(['bgpctl', '-s', socket, 'show', 'rib', 'mem'])).stdout)
+      (await namespace.exec(['bgpctl', '-s', socket, 'show', 'rib', 'mem'])).stdout.includes(` ${expected}`)
     await feeder.waitUntil(loaded, { what: 'OpenBGPD has the table', timeoutMs: loadTimeoutMs })
     return { name: 'openbgpd', daemon }
   },
@@ -109,10 +110,16 @@ export const startSender: Readonly<Record<SenderName, (options: SenderOptions) =
 const inDirectory = ({ directory }: SenderOptions, name: string): string => path.join(directory, name)
 
 /** Starts one of our own programs, and waits for its first line. */
-export async function ready(namespace: Namespace, script: string, settings: object): Promise<LabProcess> {
+export async function ready(
+  namespace: Namespace,
+  script: string,
+  settings: object,
+  onFirst: (line: string) => void = () => {},
+): Promise<LabProcess> {
   const daemon = namespace.spawn(nodeProgram(script, [JSON.stringify(settings)]))
   let spoken = false
-  daemon.onLine(() => {
+  daemon.onLine((line) => {
+    if (!spoken) onFirst(line)
     spoken = true
   })
   await daemon.waitUntil(() => spoken, { what: `${script} is ready`, timeoutMs: loadTimeoutMs })
@@ -201,7 +208,6 @@ const openbgpdConfiguration = (options: SenderOptions, socket: string): string =
       '  passive',
       '  announce IPv4 unicast',
       '  announce add-path send all',
-      '  export default-route',
       '}',
     ]),
     'allow from any',

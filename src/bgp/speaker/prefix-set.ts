@@ -17,8 +17,8 @@ const slotsFirst = 16
 
 interface Part {
   /** The hash: 32 bits, by which a slot is found, and 16 more. Both 0: the slot is free. */
-  low: Uint32Array
-  high: Uint16Array
+  low: Uint32Array<ArrayBuffer>
+  high: Uint16Array<ArrayBuffer>
   used: number
 }
 
@@ -81,6 +81,9 @@ function grow(part: Part): void {
   for (let at = 0; at < low.length; at++) if (low[at] !== 0) insert(larger, low[at] ?? 0, high[at] ?? 0)
   part.low = larger.low
   part.high = larger.high
+  // Given back at once: the collector does not know how much hangs on two small objects.
+  low.buffer.transfer(0)
+  high.buffer.transfer(0)
 }
 
 function remove(part: Part, low: number, high: number): boolean {

@@ -1,0 +1,71 @@
+// A router that sends its full table to a speaker that wants none of it: how long until all of it was read, and what it leaves in
+// memory. Run as root: npx node bench/bgp-inbound.bench.ts.
+
+import { createArena } from './bgp/arena.ts'
+import { receiverAddress, receiverAsn } from './bgp/plan.ts'
+import { usageOf } from './bgp/process-usage.ts'
+import type { ReplayOptions } from './bgp/replay-program.ts'
+import { ready } from './bgp/senders.ts'
+import { figure, median, renderTable } from './bgp/statistics.ts'
+
+const runs = Number(process.env['BENCH_RUNS'] ?? 5)
+const routes = Number(process.env['BENCH_ROUTES'] ?? 1_000_000)
+const timeoutMs = 120_000
+
+interface Measured {
+  readonly ms: number
+  readonly cpuSeconds: number
+  readonly beforeMb: number
+  readonly afterMb: number
+}
+
+/** A speaker that has just started, with a small table of its own. */
+async function measure(): Promise<Measured> {
+  await using arena = await createArena(1)
+  const { sender, address } = await arena.start('bellhop', { prefixes: 1000, nextHops: 4 })
+  const before = usageOf(sender.daemon.pid)
+  const settings: ReplayOptions = {
+    ...{ prefixes: routes, nextHops: 1, asn: receiverAsn, address: receiverAddress(0) },
+    ...{ feeds: address, timed: true },
+  }
+  const { namespace } = arena.receiver
+  let line: string | undefined
+  const router = await ready(namespace, 'bench/bgp/replay-program.ts', settings, (first) => {
+    line = first
+  })
+  const { ms } = JSON.parse(line ?? '') as { readonly ms: number }
+  const after = usageOf(sender.daemon.pid)
+  let counted = 0
+  sender.daemon.onLine((answer) => {
+    counted = Number((JSON.parse(answer) as { readonly receivedPrefixes?: number }).receivedPrefixes ?? 0)
+  })
+  const all = (): boolean => {
+    sender.daemon.writeLine(JSON.stringify({ do: 'status' }))
+    return counted === routes
+  }
+  await router.waitUntil(all, { what: 'the speaker has counted all routes', timeoutMs })
+  return {
+    ms,
+    cpuSeconds: after.cpuSeconds - before.cpuSeconds,
+    beforeMb: before.residentMb,
+    afterMb: usageOf(sender.daemon.pid).residentMb,
+  }
+}
+
+const all: Measured[] = []
+for (let run = 0; run < runs; run++) all.push(await measure())
+const row = (what: string, of: (measured: Measured) => number): readonly string[] => {
+  const values = all.map(of)
+  return [what, figure(median(values)), `${figure(Math.min(...values))}-${figure(Math.max(...values))}`]
+}
+console.log(`\n${routes} routes received, ${runs} speakers one after the other`)
+console.log(
+  renderTable([
+    ['what', 'median', 'range'],
+    row('ms until all were read', ({ ms }) => ms),
+    row('CPU seconds', ({ cpuSeconds }) => cpuSeconds),
+    row('resident MB before the session', ({ beforeMb }) => beforeMb),
+    row('resident MB with all received', ({ afterMb }) => afterMb),
+    row('MB more', ({ beforeMb, afterMb }) => afterMb - beforeMb),
+  ]),
+)

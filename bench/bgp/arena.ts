@@ -7,7 +7,7 @@ import type { Namespace } from '../../src/lab/netns/namespace.ts'
 import { type Bridge, createNetwork, type Network } from '../../src/lab/netns/network.ts'
 import { nodeProgram } from '../../src/lab/netns/node-program.ts'
 import type { LabProcess } from '../../src/lab/netns/process.ts'
-import { receiverAddress, segmentBits, senderAddress, type TableSize } from './plan.ts'
+import { changerAddress, receiverAddress, segmentBits, senderAddress, type TableSize } from './plan.ts'
 import { type Usage, usageOf } from './process-usage.ts'
 import { type Sender, type SenderName, startSender } from './senders.ts'
 import type { Received } from './sink-program.ts'
@@ -71,7 +71,7 @@ async function startReceiver(network: Network, bridge: Bridge, addresses: readon
   const namespace: Namespace = await network.addNamespace('receiver')
   await network.connect(
     { at: bridge },
-    { at: namespace, addresses: addresses.map((address) => `${address}/${segmentBits}` as const) },
+    { at: namespace, addresses: [...addresses, changerAddress].map((address) => `${address}/${segmentBits}` as const) },
   )
   const program = namespace.spawn(nodeProgram('bench/bgp/sink-program.ts'))
   let answer: string | undefined

@@ -23,6 +23,8 @@ export const receiverAddress = (index: number): string => address(2, index + 1)
 /** On the segment, so that it may be announced to everybody on it (RFC 4271 section 5.1.3); nobody answers there. */
 export const nextHop = (index: number): string => address(8, index + 1)
 export const feederAddress = address(7, 1)
+/** Of a router at the receiver's end that announces and withdraws single routes. */
+export const changerAddress = address(7, 2)
 
 export const firstNextHopBits = ((10 << 24) | (99 << 16) | (8 << 8) | 1) >>> 0
 /** 198.18.0.0/15 is set aside for benchmarks (RFC 2544). */

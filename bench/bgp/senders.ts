@@ -9,7 +9,17 @@ import { nodeProgram } from '../../src/lab/netns/node-program.ts'
 import type { LabProcess } from '../../src/lab/netns/process.ts'
 import type { BellhopOptions } from './bellhop-program.ts'
 import { writeMrt } from './mrt.ts'
-import { bgpPort, feederAddress, feederAsn, host, nextHop, receiverAsn, senderAsn, type TableSize } from './plan.ts'
+import {
+  bgpPort,
+  changerAddress,
+  feederAddress,
+  feederAsn,
+  host,
+  nextHop,
+  receiverAsn,
+  senderAsn,
+  type TableSize,
+} from './plan.ts'
 import type { ReplayOptions } from './replay-program.ts'
 
 export type SenderName = 'bellhop' | 'gobgpd' | 'bird' | 'exabgp' | 'openbgpd' | 'bytes'
@@ -148,6 +158,12 @@ const gobgpConfiguration = (options: SenderOptions): string =>
       '[neighbors.afi-safis.add-paths.config]',
       `send-max = ${options.nextHops}`,
     ]),
+    '[[neighbors]]',
+    '[neighbors.config]',
+    `neighbor-address = "${changerAddress}"`,
+    `peer-as = ${feederAsn}`,
+    '[neighbors.transport.config]',
+    'passive-mode = true',
   ].join('\n')
 
 // One static protocol a next hop, because BIRD keeps one route a protocol and prefix; the next hop set where the route enters.
@@ -165,9 +181,13 @@ const birdConfiguration = (options: SenderOptions): string =>
     ...options.receivers.flatMap((receiver, i) => [
       `protocol bgp r${i} {`,
       `  local ${options.address} as ${senderAsn}; neighbor ${receiver} as ${receiverAsn}; direct; passive;`,
-      '  ipv4 { import none; export where source = RTS_STATIC; add paths tx; };',
+      '  ipv4 { import none; export where source = RTS_STATIC || source = RTS_BGP; add paths tx; };',
       '}',
     ]),
+    'protocol bgp changer {',
+    `  local ${options.address} as ${senderAsn}; neighbor ${changerAddress} as ${feederAsn}; direct; passive;`,
+    '  ipv4 { import all; export none; };',
+    '}',
   ].join('\n')
 
 const exabgpConfiguration = (options: SenderOptions): string =>
@@ -210,6 +230,12 @@ const openbgpdConfiguration = (options: SenderOptions, socket: string): string =
       '  announce add-path send all',
       '}',
     ]),
+    `neighbor ${changerAddress} {`,
+    `  remote-as ${feederAsn}`,
+    '  passive',
+    '  announce IPv4 unicast',
+    '  export none',
+    '}',
     'allow from any',
     'allow to any',
   ].join('\n')}\n`

@@ -114,6 +114,7 @@ class Session {
     this.bytes += end - start
     this.updates++
     this.watching?.(nowNs())
+    if (this.watching !== undefined) return
     let at = start + 19
     const withdrawn = u16(bytes, at)
     if (withdrawn > 0) this.superfluous++

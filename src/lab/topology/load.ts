@@ -30,7 +30,7 @@ export interface LoadReport {
 export interface RunningLoad {
   /** What has happened so far. */
   readonly report: () => LoadReport
-  /** Forgets what has happened so far. */
+  /** Forgets what has happened so far, and the requests under way: only those that begin from now on count. */
   readonly reset: () => void
   readonly stop: () => Promise<LoadReport>
 }
@@ -51,12 +51,17 @@ export async function startLoad(
   const args = [urlOf(vip, port), String(intervalMs), connections, String(timeoutMs)]
   const program = namespace.spawn(nodeProgram('src/lab/topology/load-program.ts', args))
   let lines: Line[] = []
-  program.onLine((line) => void lines.push(JSON.parse(line) as Line))
+  let sinceMs = 0
+  program.onLine((text) => {
+    const line = JSON.parse(text) as Line
+    if (line.atMs >= sinceMs) lines.push(line)
+  })
   await program.waitUntil(() => lines.length > 0, { what: 'the first answer to the load' })
   return {
     report: () => reportOf(lines),
     reset: () => {
       lines = []
+      sinceMs = Date.now()
     },
     stop: async () => {
       await program.stop()

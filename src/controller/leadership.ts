@@ -11,6 +11,7 @@ import type { CancelTimer, Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import { allocate } from '../vip/allocate.ts'
 import type { Allocation, ServiceClassRule } from '../vip/types.ts'
+import { createAllocationFilter } from './allocation-filter.ts'
 import { runAllocationPass } from './allocator.ts'
 import { createTrigger, type Trigger } from './trigger.ts'
 
@@ -45,12 +46,13 @@ const read: readonly Kind[] = ['Service', 'Vip', 'VipPool', 'Namespace']
 
 const retryMs = 1000
 /** A pass at least this often, whatever changed: a safety net that should never catch anything. */
-const resyncMs = 30_000
+const resyncMs = 120_000
 
 export function createLeadership(options: LeadershipOptions): Leadership {
   const { store, clock, log } = options
   let term: Term | undefined
   let ending: Promise<void> = Promise.resolve()
+  const filter = createAllocationFilter()
 
   return {
     begin: (fence) => {
@@ -66,7 +68,7 @@ export function createLeadership(options: LeadershipOptions): Leadership {
       )
     },
     changed: (changes) => {
-      if (read.some((kind) => changes.has(kind))) term?.pull()
+      if (filter.concerns(store.view(), changes)) term?.pull()
     },
     pull: () => term?.pull(),
     note: (note) => term?.note(note),
@@ -105,17 +107,22 @@ export function createLeadership(options: LeadershipOptions): Leadership {
       () => {},
     )
     let allocation: Allocation | undefined
+    let busyMs = 0
     let cancelWake: CancelTimer | undefined
     const pass = async (): Promise<void> => {
       if (!current || !fence.holds()) return
       const result = await runAllocationPass({
-        allocate: () =>
-          allocate({
+        allocate: () => {
+          const startMs = clock.monotonicMs()
+          const decided = allocate({
             view: store.view(),
             serviceClass: of.serviceClass,
             withdrawn: of.isWithdrawn,
             nowMs: clock.wallMs(),
-          }),
+          })
+          busyMs = clock.monotonicMs() - startMs
+          return decided
+        },
         execute: writer.executeStep,
         log,
         signal: fence.signal,
@@ -127,6 +134,7 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     }
     const trigger: Trigger = createTrigger(pass, {
       clock,
+      busyMs: () => busyMs,
       onError: (error) => {
         log.error({ event: 'allocation-failed', message: String(error) })
         clock.setTimer(retryMs, () => trigger.pull())

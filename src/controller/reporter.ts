@@ -6,7 +6,7 @@ import type { KubeClient } from '../k8s/client.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { Fence } from '../k8s/fence.ts'
 import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
-import type { Kind } from '../k8s/objects.ts'
+import type { ClusterView, Kind, ObjectMeta } from '../k8s/objects.ts'
 import {
   createStatusWriter,
   type ObservedStatus,
@@ -17,6 +17,7 @@ import {
 } from '../k8s/status-writer.ts'
 import { createWriter } from '../k8s/writer.ts'
 import { createReporting, type DesiredStatus, type Report } from '../plan/report.ts'
+import type { Plan } from '../plan/types.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Allocation, ServiceClassRule } from '../vip/types.ts'
@@ -50,6 +51,9 @@ export interface Reporter {
 /** Statuses are for people: they follow the routes by a tenth of a second, and cost nothing when much happens at once. */
 const intervalMs = 100
 
+/** How long after a start a session that is not up yet is no news. */
+const startingMaxMs = 10_000
+
 /** A session that comes up changes its status several times within a second: people should see the last of it soon. */
 const settle = { minMs: 250, maxMs: 30_000 }
 
@@ -66,14 +70,17 @@ export function createReporter(options: ReporterOptions): Reporter {
   const ownStatuses = statusWriter(options, {})
   let leading: Leading | undefined
   let cancelLater: CancelTimer | undefined
+  let busyMs = 0
 
   const run = async (): Promise<void> => {
     const plan = announcer.plan()
     if (plan === undefined) return
     const leader = leading?.fence.holds() ? leading : undefined
+    const tooSoon = isStarting(plan)
     const allocation = leader?.allocation()
     const listenError = announcer.listenError()
     const alive = aliveReplicas(options)
+    const startMs = clock.monotonicMs()
     const report = reporting({
       view: store.view(),
       plan,
@@ -86,18 +93,40 @@ export function createReporter(options: ReporterOptions): Reporter {
       ...(listenError === undefined ? {} : { listenError }),
     })
     ownStatuses.submit(byKey(of(report, 'replica', replicaManager(replica.name))))
-    if (leader === undefined || allocation === undefined) return
+    busyMs = clock.monotonicMs() - startMs
+    if (leader === undefined || allocation === undefined || tooSoon) return
     const departed = alive === undefined ? [] : departedEntries(store.view(), alive, replicaManager)
     leader.statuses.submit(byKey([...of(report, 'leader', 'bellhop-leader'), ...departed]))
+    busyMs = clock.monotonicMs() - startMs
     for (const { name, alive: speaks } of options.replicas.signs().values())
       if (!speaks) void options.replicas.bury(name)
     const nextMs = await leader.services.write(report.services)
     cancelLater?.()
     cancelLater = nextMs === undefined ? undefined : clock.setTimer(nextMs, () => trigger.pull())
   }
+  // A replica that has just started has no sessions yet. To say so of each Vip, and to take it back a second later, would be
+  // thousands of writes: it waits until every peer had its chance.
+  let starting = true
+  let startingSinceMs: number | undefined
+  const isStarting = ({ peers }: Plan): boolean => {
+    if (!starting) return false
+    const nowMs = clock.monotonicMs()
+    startingSinceMs ??= nowMs
+    starting =
+      nowMs - startingSinceMs < startingMaxMs &&
+      peers.some(
+        ({ name, shutdown }) => shutdown === undefined && announcer.sessions.get(name)?.state !== 'Established',
+      )
+    if (starting) {
+      cancelLater?.()
+      cancelLater = clock.setTimer(startingSinceMs + startingMaxMs - nowMs, () => trigger.pull())
+    }
+    return starting
+  }
   const trigger = createTrigger(run, {
     clock,
     intervalMs,
+    busyMs: () => busyMs,
     onError: (error) => log.error({ event: 'report-failed', message: String(error) }),
   })
   options.replicas.onChange(() => trigger.pull())
@@ -164,19 +193,32 @@ function statusWriter(options: ReporterOptions, { fence }: { readonly fence?: Fe
 }
 
 function observedStatus(store: ClusterStore, kind: Kind, name: string): ObservedStatus {
-  const view = store.view()
-  const maps: Partial<Record<Kind, ReadonlyMap<string, unknown>>> = {
-    BgpConf: view.bgpConfs,
-    BgpPeer: view.bgpPeers,
-    VipPool: view.vipPools,
-    Vip: view.vips,
-    BgpPolicy: view.bgpPolicies,
-  }
-  const object = maps[kind]?.get(name) as
-    | { readonly meta: { readonly resourceVersion: string }; readonly status?: Readonly<Record<string, unknown>> }
-    | undefined
+  const object = reportedObject(store.view(), kind, name)
   if (object === undefined) return 'unknown'
   return object.status === undefined
     ? 'unknown'
     : { resourceVersion: object.meta.resourceVersion, status: object.status }
+}
+
+interface Reported {
+  readonly meta: ObjectMeta
+  readonly status?: Readonly<Record<string, unknown>>
+}
+
+/** The object of a kind that has a status of ours. */
+function reportedObject(view: ClusterView, kind: Kind, name: string): Reported | undefined {
+  switch (kind) {
+    case 'BgpConf':
+      return view.bgpConfs.get(name)
+    case 'BgpPeer':
+      return view.bgpPeers.get(name)
+    case 'VipPool':
+      return view.vipPools.get(name)
+    case 'Vip':
+      return view.vips.get(name)
+    case 'BgpPolicy':
+      return view.bgpPolicies.get(name)
+    default:
+      return undefined
+  }
 }

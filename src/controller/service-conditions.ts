@@ -1,7 +1,7 @@
 // The condition `bellhop.io/Announced` on Services. A Service's status belongs to many, so it is patched and not applied, and its
 // pace is bounded like that of our own statuses: overall, and more and more rarely for a Service that keeps changing.
 
-import type { ClusterView } from '../k8s/objects.ts'
+import type { ClusterView, NamespacedName } from '../k8s/objects.ts'
 import { createTokenBucket } from '../k8s/token-bucket.ts'
 import type { ServiceStatusWrite, WriteResult } from '../k8s/writer.ts'
 import type { ServiceCondition } from '../plan/report.ts'
@@ -21,6 +21,7 @@ export interface ServiceConditions {
 }
 
 interface Pace {
+  readonly service: NamespacedName
   readonly lastMs: number
   readonly intervalMs: number
 }
@@ -33,12 +34,12 @@ export function createServiceConditions({ write, view, clock, log }: ServiceCond
   const bucket = createTokenBucket(rate, clock)
   const paces = new Map<string, Pace>()
 
-  const paceOf = (uid: string, nowMs: number): Pace => {
+  const paceOf = (service: NamespacedName, uid: string, nowMs: number): Pace => {
     const before = paces.get(uid)
     // Quiet for twice its interval: the Service has settled.
     if (before === undefined || nowMs - before.lastMs > 2 * before.intervalMs + intervalMinMs)
-      return { lastMs: nowMs, intervalMs: intervalMinMs }
-    return { lastMs: nowMs, intervalMs: Math.min(intervalMaxMs, before.intervalMs * 2) }
+      return { service, lastMs: nowMs, intervalMs: intervalMinMs }
+    return { service, lastMs: nowMs, intervalMs: Math.min(intervalMaxMs, before.intervalMs * 2) }
   }
 
   return {
@@ -48,8 +49,7 @@ export function createServiceConditions({ write, view, clock, log }: ServiceCond
         nextMs = Math.min(nextMs ?? Number.POSITIVE_INFINITY, ms)
       }
       const { services } = view()
-      const uids = new Set([...services.values()].map(({ meta }) => meta.uid))
-      for (const uid of paces.keys()) if (!uids.has(uid)) paces.delete(uid)
+      for (const [uid, { service }] of paces) if (services.get(service)?.meta.uid !== uid) paces.delete(uid)
       for (const { service, uid, resourceVersion, condition } of differing) {
         const nowMs = clock.monotonicMs()
         const pace = paces.get(uid)
@@ -64,7 +64,7 @@ export function createServiceConditions({ write, view, clock, log }: ServiceCond
         }
         const ingress = services.get(service)?.ingress.map(({ ip }) => ip) ?? []
         const result = await write({ service, uid, resourceVersion, ingress, conditions: [condition] })
-        paces.set(uid, paceOf(uid, nowMs))
+        paces.set(uid, paceOf(service, uid, nowMs))
         if (!result.ok) {
           const { status, reason, message } = result.error
           log.debug({ event: 'service-condition-not-written', service, status, reason, message })

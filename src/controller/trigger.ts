@@ -14,13 +14,21 @@ export interface TriggerOptions {
   readonly clock: Clock
   /** Least time from the end of one run to the start of the next; default 0: in the next turn of the event loop. */
   readonly intervalMs?: number
+  /**
+   * How long the last run kept the thread busy. The next one starts no sooner than nine times as long after its end, so that a job
+   * over a large cluster leaves nine tenths of the thread to the announcements.
+   */
+  readonly busyMs?: () => number
   /** A job that throws is our own mistake: the owner decides what becomes of the process. */
   readonly onError: (error: unknown) => void
 }
 
+/** Times that a job rests for as long as it was busy. */
+const restShare = 9
+
 /** Creates a trigger for `job`. */
 export function createTrigger(job: () => Promise<void> | void, options: TriggerOptions): Trigger {
-  const { clock, intervalMs = 0 } = options
+  const { clock, intervalMs = 0, busyMs = () => 0 } = options
   let wanted = false
   let stopped = false
   let running: Promise<void> | undefined
@@ -29,7 +37,8 @@ export function createTrigger(job: () => Promise<void> | void, options: TriggerO
 
   const schedule = (): void => {
     if (stopped || running !== undefined || cancelTimer !== undefined) return
-    const delayMs = Math.max(0, lastEndMs + intervalMs - clock.monotonicMs())
+    const pauseMs = Math.max(intervalMs, restShare * busyMs())
+    const delayMs = Math.max(0, lastEndMs + pauseMs - clock.monotonicMs())
     cancelTimer = clock.setTimer(delayMs, () => {
       cancelTimer = undefined
       running = run().then(() => {

@@ -327,6 +327,9 @@ function announcedService(
     return { status: 'False', reason: 'NotAllocated', message: 'the Service has no address' }
   const each = service.ingress.map(({ ip }) => ({ ip, ...announcedOf(input, vipName(ip), established) }))
   const silent = each.find(({ status }) => status !== 'True')
-  const words = each.map(({ ip, message }) => `${ip}: ${message}`).join('; ')
+  // Every node's kube-proxy hears of each change of a Service, so the numbers that change all day stand on the Vip.
+  const words = each
+    .map(({ ip, status, message }) => `${ip}: ${status === 'True' ? `see Vip ${vipName(ip)}` : message}`)
+    .join('; ')
   return { status: silent?.status ?? 'True', reason: silent?.reason ?? 'Announced', message: clip(words, 32_768) }
 }

@@ -64,6 +64,26 @@ describe('a trigger', () => {
     expect(runsAt).toEqual([0, 200])
   })
 
+  test('rests nine times as long as the last run kept the thread busy, if that is more than its interval', async () => {
+    const clock = createVirtualClock()
+    const runsAt: number[] = []
+    const busyMs = [50, 1]
+    const trigger = createTrigger(() => void runsAt.push(clock.monotonicMs()), {
+      clock,
+      intervalMs: 100,
+      busyMs: () => busyMs[runsAt.length - 1] ?? 0,
+      onError: rethrow,
+    })
+    for (const untilNextMs of [449, 1, 99, 1]) {
+      trigger.pull()
+      clock.advance(0)
+      await settle()
+      clock.advance(untilNextMs)
+      await settle()
+    }
+    expect(runsAt).toEqual([0, 450, 550])
+  })
+
   test('hands errors to its owner and goes on', async () => {
     const clock = createVirtualClock()
     const errors: unknown[] = []

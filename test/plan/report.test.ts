@@ -215,7 +215,7 @@ describe('a Service', () => {
           type: 'bellhop.io/Announced',
           status: 'True',
           reason: 'Announced',
-          message: `${address}: 1 next hop, told to leaf; left out: node n2 is not Ready`,
+          message: `${address}: see Vip ${address}`,
           observedGeneration: 3,
         },
       },

@@ -6,7 +6,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseAllDocuments } from 'yaml'
 import { bundle } from '../scripts/build.ts'
-import { type JsonObject, objectAt, objectsAt, stringAt } from '../src/lab/apiserver/json.ts'
+import { type JsonObject, objectsAt, stringAt } from '../src/lab/apiserver/json.ts'
 
 const repositoryRoot = path.resolve(import.meta.dirname, '..')
 
@@ -16,18 +16,23 @@ export async function buildBundle(folder: string): Promise<string> {
   return path.join(folder, 'bellhop.mjs')
 }
 
-/** The literal environment that deploy/ gives to the container of this name. */
+/**
+ * The literal environment that deploy/ gives to the container of this name. Node lets the heap grow to half of a container's memory
+ * limit; here is no container, so it is told.
+ */
 export function deployedEnvironment(verb: 'controller' | 'agent'): Readonly<Record<string, string>> {
   const text = readFileSync(path.join(repositoryRoot, `deploy/base/${verb}.yaml`), 'utf8')
   const objects = parseAllDocuments(text).map((document) => document.toJS() as JsonObject)
   const containers = objects.flatMap((object) => objectsAt(object, 'spec', 'template', 'spec', 'containers'))
-  const env = containers.filter((container) => stringAt(container, 'name') === verb).flatMap((c) => objectsAt(c, 'env'))
-  return Object.fromEntries(
-    env.flatMap((variable) => {
-      const value = stringAt(objectAt(variable), 'value')
+  const container = containers.find((candidate) => stringAt(candidate, 'name') === verb) ?? {}
+  const env = Object.fromEntries(
+    objectsAt(container, 'env').flatMap((variable) => {
+      const value = stringAt(variable, 'value')
       return value === undefined ? [] : [[stringAt(variable, 'name') ?? '', value]]
     }),
   )
+  const limitMb = Number.parseInt(stringAt(container, 'resources', 'limits', 'memory') ?? '', 10)
+  return { ...env, NODE_OPTIONS: `${env['NODE_OPTIONS'] ?? ''} --max-old-space-size=${limitMb / 2}`.trim() }
 }
 
 export interface Memory {

@@ -101,6 +101,8 @@ function planVips(
     const vip = view.vips.get(name)
     const known = memory.vips.get(name)
     const next = vip === undefined ? undefined : planVip(vip, view, surroundings)
+    // What came out the same stays the same value: tables and reports hold it already.
+    if (next !== undefined && same(known, next)) continue
     if (next === undefined) memory.vips.delete(name)
     else memory.vips.set(name, next)
     memory.dependencies.replace(name, known, next)

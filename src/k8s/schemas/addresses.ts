@@ -28,10 +28,12 @@ function readIp(fields: Fields, key: string, text: string): Ip | undefined {
 
 /** Every address in `texts` that is one; the others are nobody's fault we could report to. */
 export function lenientIps(texts: readonly unknown[]): readonly Ip[] {
-  return texts.flatMap((text) => {
+  const found = texts.flatMap((text) => {
     const ip = typeof text === 'string' ? parseIp(text) : undefined
     return ip?.ok ? [ip.value] : []
   })
+  // A list that grew has room for sixteen more; a cluster has a list of one for each of its pods.
+  return found.slice()
 }
 
 /** The AS number at `key`, or undefined (absent, or refused). */

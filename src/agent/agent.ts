@@ -84,6 +84,8 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
   const store = createClusterStore({
     ...{ client, namespace, clock, random, log, signal },
     kinds: ['Vip'],
+    // Where the traffic goes and who was told is of no interest here, and is most of a Vip and most of its changes.
+    select: { Vip: { withoutStatus: true } },
     consistency: 'cache',
   })
   const keeper = keepForwardRules(

@@ -33,6 +33,12 @@ export interface FamilyIds {
   readonly ids: PathIds
 }
 
+/** One path of a planned route: `packer` takes the prefix with this path id. */
+export interface Leg {
+  readonly packer: Packer
+  readonly wireId: number | undefined
+}
+
 export interface Announcements {
   readonly exported: (route: Route | undefined, of: FamilyIds) => Exported
   /** Adds the paths of `after` that `before` has not, or has otherwise, or all of them if `forced`; returns how many. */
@@ -43,11 +49,21 @@ export interface Announcements {
     before: Exported,
     options: { readonly forced: boolean },
   ) => number
+  /**
+   * Where each path of the route goes, and by which id: the same for every prefix of the family whose route has these very
+   * attributes and paths, until `flush`. Undefined where the prefix has a say.
+   */
+  readonly plan: (route: Route, of: FamilyIds) => readonly Leg[] | undefined
   /** Emits the messages that are not full. */
   readonly flush: () => void
   /** Forgets attributes when they have become many; only between a `flush` and the next `add`. */
   readonly trim: () => void
 }
+
+// A path id, 128 bits and their number.
+const entryBytesMax = 4 + 17
+// Header and value of the attribute of extended communities.
+const linkBandwidthBytes = 3 + 8
 
 export const nothingExported: Exported = { paths: [], weighted: false, set: undefined }
 
@@ -72,19 +88,21 @@ export function createAnnouncements(context: ExportContext, emit: (message: Uint
     return packer
   }
 
+  const exported: Announcements['exported'] = (route, { family, addPath }) => {
+    if (route === undefined) return nothingExported
+    const paths = exportPaths(route, family, context)
+    const [first] = paths
+    if (first === undefined) return nothingExported
+    const set = attributeSets.of(route.attributes)
+    const weighted = hasLinkBandwidth(paths)
+    // Attributes that leave no room for a prefix in a message can not be sent at all.
+    const { attributesBytes } = set.variantOf(weighted ? first.linkBandwidth : undefined)
+    const entryBytes = nlriBytes(route.prefix, addPath ? 0 : undefined)
+    return announcementRoom(family, attributesBytes, codec) < entryBytes ? nothingExported : { paths, set, weighted }
+  }
+
   return {
-    exported: (route, { family, addPath }) => {
-      if (route === undefined) return nothingExported
-      const paths = exportPaths(route, family, context)
-      const [first] = paths
-      if (first === undefined) return nothingExported
-      const set = attributeSets.of(route.attributes)
-      const weighted = hasLinkBandwidth(paths)
-      // Attributes that leave no room for a prefix in a message can not be sent at all.
-      const { attributesBytes } = set.variantOf(weighted ? first.linkBandwidth : undefined)
-      const entryBytes = nlriBytes(route.prefix, addPath ? 0 : undefined)
-      return announcementRoom(family, attributesBytes, codec) < entryBytes ? nothingExported : { paths, set, weighted }
-    },
+    exported,
     add: ({ family, addPath, ids }, { octets, bytes }, after, before, { forced }) => {
       if (after.set === undefined) return 0
       let count = 0
@@ -105,6 +123,19 @@ export function createAnnouncements(context: ExportContext, emit: (message: Uint
         count++
       }
       return count
+    },
+    plan: (route, { family, addPath, ids }) => {
+      const limit = addPath ? (context.pathsLimit.get(family) ?? 0) : 1
+      const chooses = context.nextHopSelf === undefined && limit > 0 && route.paths.length > limit
+      const { attributesBytes } = attributeSets.of(route.attributes).variantOf(undefined)
+      const room = announcementRoom(family, attributesBytes + linkBandwidthBytes, codec)
+      if (chooses || room < entryBytesMax) return undefined
+      const { paths, set, weighted } = exported(route, { family, addPath, ids })
+      if (set === undefined) return []
+      return paths.map(({ pathId, nextHop, linkBandwidth }) => ({
+        packer: packerOf(family, set.variantOf(weighted ? linkBandwidth : undefined), nextHop),
+        wireId: addPath ? ids.wireId(pathId, nextHop) : undefined,
+      }))
     },
     flush: () => {
       for (const byNextHop of filling.values()) for (const packer of byNextHop.values()) packer.flush()

@@ -5,9 +5,9 @@ import { type Prefix, prefixFamily } from '../../net/prefix.ts'
 import { writeNlri } from '../packet/encode.ts'
 import { familyOfPrefixFamily } from '../packet/message.ts'
 import type { IdsByFamily, Table } from './adj-rib-out.ts'
-import { createAnnouncements, type FamilyIds, nothingExported } from './announcements.ts'
+import { createAnnouncements, type FamilyIds, type Leg, nothingExported } from './announcements.ts'
 import type { ExportContext } from './export.ts'
-import type { Route } from './route.ts'
+import type { Path, Route, RouteAttributes } from './route.ts'
 
 /** What is announced by the messages that were written so far; grows. */
 export interface AnnouncedCount {
@@ -21,6 +21,14 @@ export interface FullTable {
   readonly announced: AnnouncedCount
 }
 
+/** How routes with equal paths and attributes are announced. */
+interface Plan {
+  readonly family: FamilyIds
+  readonly attributes: RouteAttributes
+  readonly legs: readonly Leg[] | undefined
+}
+
+const plansMax = 1024
 const prefixesPerStep = 512
 const inFull = { forced: true } as const
 
@@ -39,14 +47,31 @@ export function createFullTable(context: ExportContext, table: Table, ids: IdsBy
   let routes: readonly Route[] = [...table.values()]
   let at = 0
 
+  // Most prefixes have their next hops in common with others, and the speaker's table holds equal sets of them once.
+  const plans = new Map<readonly Path[], Plan>()
+  const planOf = (route: Route, family: FamilyIds): Plan => {
+    const known = plans.get(route.paths)
+    if (known !== undefined && known.attributes === route.attributes && known.family === family) return known
+    if (plans.size === plansMax) plans.clear()
+    const plan: Plan = { family, attributes: route.attributes, legs: announcements.plan(route, family) }
+    plans.set(route.paths, plan)
+    return plan
+  }
+
   const write = (route: Route): void => {
     const family = families.get(familyOf(route.prefix))
     if (family === undefined) return
-    const exported = announcements.exported(route, family)
-    if (exported.paths.length === 0) return
     const bytes = writeNlri(octets, 0, route.prefix, undefined)
-    announced.paths += announcements.add(family, { octets, bytes }, exported, nothingExported, inFull)
-    announced.prefixes++
+    const { legs } = planOf(route, family)
+    const paths = legs === undefined ? writeAlone(route, family, bytes) : legs.length
+    for (const { packer, wireId } of legs ?? []) packer.add(octets, bytes, wireId)
+    announced.paths += paths
+    announced.prefixes += Math.sign(paths)
+  }
+
+  const writeAlone = (route: Route, family: FamilyIds, bytes: number): number => {
+    const exported = announcements.exported(route, family)
+    return announcements.add(family, { octets, bytes }, exported, nothingExported, inFull)
   }
 
   /** False when there is no more to write. */
@@ -59,6 +84,7 @@ export function createFullTable(context: ExportContext, table: Table, ids: IdsBy
     }
     if (at === routes.length) {
       announcements.flush()
+      plans.clear()
       routes = []
     }
     return true

@@ -260,6 +260,8 @@ const kinds: readonly ContextChanges[] = [
   {},
   { codec: { sessionType: 'ibgp' } },
   { codec: { addPathSend: new Set() } },
+  { pathsLimit: new Map([['ipv4-unicast', 2]]) },
+  { nextHopSelf: { ipv4: ip('192.0.2.1'), ipv6: ip('fd00::ffff') } },
 ]
 const table = fc.constantFrom(0 as const, 1 as const)
 const who = fc.nat({ max: 7 })

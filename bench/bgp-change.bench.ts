@@ -5,12 +5,13 @@
 import type { LabProcess } from '../src/lab/netns/process.ts'
 import { createArena } from './bgp/arena.ts'
 import { receiversOf, type TableSize } from './bgp/plan.ts'
-import { ready, type SenderName } from './bgp/senders.ts'
+import { availableSenders, ready, type SenderName } from './bgp/senders.ts'
 import { figure, percentile, renderTable } from './bgp/statistics.ts'
 
 const changes = Number(process.env['BENCH_CHANGES'] ?? 500)
 const size: TableSize = { prefixes: process.env['BENCH_SIZES'] === 'large' ? 100_000 : 10_000, nextHops: 8 }
-const names = (process.env['BENCH_SENDERS'] ?? 'bellhop,gobgpd,bird,openbgpd').split(',') as readonly SenderName[]
+const wanted = (process.env['BENCH_SENDERS'] ?? 'bellhop,gobgpd,bird,openbgpd').split(',')
+const names = await availableSenders(wanted as readonly SenderName[])
 /** Changes before those that count. */
 const warmUps = 50
 /** BIRD and OpenBGPD are at rest then; nobody is measured in the middle of something. */
@@ -64,16 +65,20 @@ async function measure(name: SenderName): Promise<readonly number[]> {
 const measured: (readonly [SenderName, readonly number[]])[] = []
 for (const name of names) measured.push([name, await measure(name)])
 const ours = measured.find(([name]) => name === 'bellhop')?.[1] ?? []
-console.log(`\n${changes} single changes in a table of ${size.prefixes} prefixes x ${size.nextHops} next hops`)
-console.log(
-  renderTable([
-    ['sender', 'p50 us', 'to ours', 'p99 us', 'to ours'],
-    ...measured.map(([name, samples]) => [
-      name,
-      ...[0.5, 0.99].flatMap((share) => {
-        const us = percentile(samples, share)
-        return [figure(us), figure(us / percentile(ours, share))]
-      }),
+if (measured.length > 0) report()
+
+function report(): void {
+  console.log(`\n${changes} single changes in a table of ${size.prefixes} prefixes x ${size.nextHops} next hops`)
+  console.log(
+    renderTable([
+      ['sender', 'p50 us', 'to ours', 'p99 us', 'to ours'],
+      ...measured.map(([name, samples]) => [
+        name,
+        ...[0.5, 0.99].flatMap((share) => {
+          const us = percentile(samples, share)
+          return [figure(us), figure(us / percentile(ours, share))]
+        }),
+      ]),
     ]),
-  ]),
-)
+  )
+}

@@ -1,18 +1,17 @@
 // From "the session is up" to the last of N x M paths at a neutral receiver, our speaker beside other daemons in one run: one
 // receiver, then sixteen at once. Runs take turns between the daemons, so that what else the machine does meets all alike.
-// Run as root: npx node bench/bgp-senders.bench.ts. BENCH_SIZES=large adds the tables of 100 000 prefixes, BENCH_SENDERS and
-// BENCH_RUNS say who and how often.
+// Run as root: npx node bench/bgp-senders.bench.ts. BENCH_SIZES=large adds the tables of 100 000 prefixes; BENCH_SIZE=1000x4,
+// BENCH_PEERS, BENCH_SENDERS and BENCH_RUNS choose one size, how many receivers, who, and how often.
 
 import { createArena, type Run } from './bgp/arena.ts'
 import { packedBytes, receiversOf, type TableSize } from './bgp/plan.ts'
-import type { SenderName } from './bgp/senders.ts'
+import { availableSenders, type SenderName } from './bgp/senders.ts'
 import { figure, median, renderTable } from './bgp/statistics.ts'
 
 const runs = Number(process.env['BENCH_RUNS'] ?? 5)
 const peersOf = (process.env['BENCH_PEERS'] ?? '1,16').split(',').map(Number)
-const names = (process.env['BENCH_SENDERS'] ?? 'bellhop,gobgpd,bird,openbgpd,exabgp,bytes').split(
-  ',',
-) as readonly SenderName[]
+const wanted = (process.env['BENCH_SENDERS'] ?? 'bellhop,gobgpd,bird,openbgpd,exabgp,bytes').split(',')
+const names = await availableSenders(wanted as readonly SenderName[])
 const small: readonly TableSize[] = [
   { prefixes: 1000, nextHops: 4 },
   { prefixes: 10_000, nextHops: 8 },
@@ -89,4 +88,5 @@ function report(size: TableSize, peers: number, all: readonly Series[]): void {
   console.log(renderTable([head, ...rows]))
 }
 
-for (const size of sizes) for (const peers of peersOf) report(size, peers, await measure(size, peers))
+for (const size of names.length > 0 ? sizes : [])
+  for (const peers of peersOf) report(size, peers, await measure(size, peers))

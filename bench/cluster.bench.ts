@@ -44,9 +44,10 @@ const size = {
   changes: numberOf('BENCH_CHANGES', 200, 500),
   created: numberOf('BENCH_CREATED', 500, 5_000),
   endpointsEach: 10,
-  rollingPods: 500,
   routers: 4,
 }
+/** Half as many pods as nodes, so that each new pod can go to a node that had none. */
+const rollingPods = Math.min(500, Math.floor(size.nodes / 100) * 50)
 const replica = { name: 'bellhop-controller-0', node: nodeName(0) }
 
 interface Bench {
@@ -364,13 +365,13 @@ async function tally(routers: Routers, run: () => Promise<void>): Promise<Tally>
   return sum
 }
 
-/** 500 pods are replaced, each in three writes of its slice, as kubelets and the slice controller would. */
+/** Pods are replaced one by one, each in three writes of its slice, as kubelets and the slice controller would. */
 async function rollingRestart({ server, routers, requests }: Bench, controller: Running): Promise<void> {
   const index = size.services
-  const perSlice = 100
+  const perSlice = 50
   const service = serviceName(index)
   const node = (pod: number): string => nodeName((pod * 13) % size.nodes)
-  const slices: EndpointState[][] = Array.from({ length: size.rollingPods / perSlice }, (_, s) =>
+  const slices: EndpointState[][] = Array.from({ length: rollingPods / perSlice }, (_, s) =>
     Array.from({ length: perSlice }, (__, k) => {
       const pod = s * perSlice + k
       return { pod: 900_000 + pod, node: node(pod), state: 'ready' as const }
@@ -398,15 +399,15 @@ async function rollingRestart({ server, routers, requests }: Bench, controller: 
   const startMs = nowMs()
   const heard = await withCpu(controller, 'rolling restart', () =>
     tally(routers, async () => {
-      for (let pod = 0; pod < size.rollingPods; pod++) {
+      for (let pod = 0; pod < rollingPods; pod++) {
         const s = Math.floor(pod / perSlice)
         const mine = slices[s] ?? []
         const old = mine.findIndex((endpoint) => endpoint.pod === 900_000 + pod)
         const fresh = 950_000 + pod
-        mine.push({ pod: fresh, node: node(pod + 1), state: 'unready' })
+        mine.push({ pod: fresh, node: node(pod + rollingPods), state: 'unready' })
         write(s)
         await pause(3)
-        mine[mine.length - 1] = { pod: fresh, node: node(pod + 1), state: 'ready' }
+        mine[mine.length - 1] = { pod: fresh, node: node(pod + rollingPods), state: 'ready' }
         const before = mine[old]
         if (before !== undefined) mine[old] = { ...before, state: 'terminating' }
         write(s)
@@ -420,7 +421,7 @@ async function rollingRestart({ server, routers, requests }: Bench, controller: 
     }),
   )
   line(
-    `rolling restart of ${size.rollingPods} pods in ${seconds(nowMs() - startMs)}: UPDATEs a router hears`,
+    `rolling restart of ${rollingPods} pods in ${seconds(nowMs() - startMs)}: UPDATEs a router hears`,
     String(heard.updates),
   )
   line('  paths announced, withdrawn', `${heard.announced}, ${heard.withdrawn}`)

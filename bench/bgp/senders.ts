@@ -8,6 +8,8 @@ import { bundle } from '../../scripts/build.ts'
 import type { Namespace } from '../../src/lab/netns/namespace.ts'
 import { nodeProgram, repositoryRoot } from '../../src/lab/netns/node-program.ts'
 import type { LabProcess } from '../../src/lab/netns/process.ts'
+import { missingForLab } from '../../src/lab/requirements.ts'
+import type { RouterKind } from '../../src/lab/routers/router.ts'
 import type { BellhopOptions } from './bellhop-program.ts'
 import { writeMrt } from './mrt.ts'
 import {
@@ -39,18 +41,39 @@ export interface Sender {
   readonly daemon: LabProcess
 }
 
+const routerOf: Readonly<Record<SenderName, readonly RouterKind[]>> = {
+  bellhop: [],
+  bytes: [],
+  gobgpd: ['gobgp'],
+  bird: ['bird'],
+  exabgp: ['exabgp'],
+  openbgpd: ['openbgpd'],
+}
+
+/** Those of `names` that can run here; says what is left out, and why. */
+export async function availableSenders(names: readonly SenderName[]): Promise<readonly SenderName[]> {
+  const available: SenderName[] = []
+  for (const name of names) {
+    const missing = await missingForLab(routerOf[name])
+    if (missing.length === 0) available.push(name)
+    else console.log(`without ${name}: ${missing.join(', ')}`)
+  }
+  return available
+}
+
 const loadTimeoutMs = 600_000
+/** As in deploy/. Bundled, too, as it runs there: stripping types alone takes 30 MB. */
+const productionEnvironment = { NODE_OPTIONS: '--max-semi-space-size=4' }
 
 /** Starts a daemon; resolves when it has the whole table. It ends with its network. */
 export const startSender: Readonly<Record<SenderName, (options: SenderOptions) => Promise<Sender>>> = {
   bellhop: async (options) => {
     const { prefixes, nextHops, address, receivers, namespace } = options
     const settings: BellhopOptions = { prefixes, nextHops, address, receivers, maxPrefixesIn: 2_000_000 }
-    // Bundled, as it runs in production: type stripping alone is 30 MB.
     const outputFolder = inDirectory(options, 'bundle')
     await bundle({ root: repositoryRoot, entry: 'bench/bgp/bellhop-program.ts', outputFolder })
     const script = path.relative(repositoryRoot, path.join(outputFolder, 'bellhop.mjs'))
-    return { name: 'bellhop', daemon: await ready(namespace, script, settings) }
+    return { name: 'bellhop', daemon: await ready(namespace, script, settings, { env: productionEnvironment }) }
   },
   bytes: async ({ prefixes, nextHops, address, namespace }) => {
     const settings: ReplayOptions = { prefixes, nextHops, asn: senderAsn, address }
@@ -124,17 +147,22 @@ export const startSender: Readonly<Record<SenderName, (options: SenderOptions) =
 
 const inDirectory = ({ directory }: SenderOptions, name: string): string => path.join(directory, name)
 
+interface ReadyOptions {
+  readonly onFirst?: (line: string) => void
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** Starts one of our own programs, and waits for its first line. */
 export async function ready(
   namespace: Namespace,
   script: string,
   settings: object,
-  onFirst: (line: string) => void = () => {},
+  { onFirst, env = {} }: ReadyOptions = {},
 ): Promise<LabProcess> {
-  const daemon = namespace.spawn(nodeProgram(script, [JSON.stringify(settings)]))
+  const daemon = namespace.spawn(nodeProgram(script, [JSON.stringify(settings)]), { env })
   let spoken = false
   daemon.onLine((line) => {
-    if (!spoken) onFirst(line)
+    if (!spoken) onFirst?.(line)
     spoken = true
   })
   await daemon.waitUntil(() => spoken, { what: `${script} is ready`, timeoutMs: loadTimeoutMs })

@@ -28,6 +28,8 @@ import {
 /** Where Debian puts the daemons. */
 export const frrDaemonDirectory = '/usr/lib/frr'
 
+const questions = { zebra: 'show zebra', bgpd: 'show bgp summary json', bfdd: 'show bfd peers json' } as const
+
 export function createFrr(options: RouterOptions): Router {
   const { name, namespace } = options
   const directory = makeRouterDirectory(options)
@@ -47,15 +49,19 @@ export function createFrr(options: RouterOptions): Router {
   const configureBgp = async (line: string): Promise<void> =>
     void (await vtysh('configure terminal', `router bgp ${options.asn}`, line))
 
-  const startDaemon = async (daemon: string, configuration: string, extra: readonly string[]): Promise<LabProcess> => {
+  const startDaemon = async (
+    daemon: keyof typeof questions,
+    configuration: string,
+    extra: readonly string[],
+  ): Promise<LabProcess> => {
     writeFileSync(file(`${daemon}.conf`), configuration)
     // The daemons drop to a user of their own, which must be able to make its sockets here.
     await namespace.run(['chown', '-R', 'frr:frr', directory])
     const paths = ['-f', file(`${daemon}.conf`), '-i', file(`${daemon}.pid`), '-z', file('zserv.api')]
     const argv = [`${frrDaemonDirectory}/${daemon}`, ...paths, '--vty_socket', directory, '-P', '0', ...extra]
     const child = namespace.spawn([...argv, '--log', 'stdout', '--log-level', 'debugging'], { logPath })
-    const answers = async (): Promise<boolean> =>
-      (await vtysh(`show ${daemon === 'zebra' ? 'zebra' : 'version'}`)) !== ''
+    // A question that only this daemon answers: vtysh itself, or a neighbour, would answer for it otherwise.
+    const answers = async (): Promise<boolean> => (await vtysh(questions[daemon])) !== ''
     await child.waitUntil(answers, { what: `${daemon} of ${name} answers` })
     return child
   }

@@ -1,18 +1,15 @@
 // One controller replica: wiring only. Every replica follows the cluster, plans and speaks BGP; the leader also allocates and writes
 // statuses. Data flows one way (store -> plan -> speaker), and comes back through the API server.
 
+import { createAnnouncer } from '../announce/announcer.ts'
 import type { Speaker, SpeakerEvent } from '../bgp/speaker/protocol.ts'
 import { createWorkerSpeaker } from '../bgp/speaker/speaker.ts'
 import { type StatusServer, type StatusSources, startStatusServer } from '../http/status-server.ts'
-import { createKubeClient } from '../k8s/client.ts'
+import { createKubeClient, type KubeClient } from '../k8s/client.ts'
 import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
 import type { CredentialsSource } from '../k8s/credentials.ts'
-import { startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
 import { startLeaderElection } from '../k8s/leader.ts'
-import type { ClusterChanges, Kind } from '../k8s/objects.ts'
-import { type AgentWatch, createAgentWatch } from '../liveness/agent-watch.ts'
-import { createBfdThread } from '../liveness/bfd-thread.ts'
-import { controllerAnnotation, livenessPorts } from '../liveness/watched-sessions.ts'
+import type { Kind } from '../k8s/objects.ts'
 import { createControllerMetrics } from '../metrics/controller-metrics.ts'
 import { parseRouterId, type RouterId } from '../net/asn.ts'
 import { familyOf } from '../net/ip.ts'
@@ -21,9 +18,10 @@ import type { PlanContext } from '../plan/types.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
-import { createAnnouncer } from './announcer.ts'
 import { createLeadership } from './leadership.ts'
+import { type Presence, startPresence } from './presence.ts'
 import { createReporter } from './reporter.ts'
+import { createRounds } from './rounds.ts'
 
 export interface ControllerConfig {
   readonly credentials: CredentialsSource
@@ -51,15 +49,6 @@ export interface ControllerDeps {
   readonly signal: AbortSignal
 }
 
-/** On the Leases of replicas and agents: what the holder is. */
-const roleLabel = 'bellhop.io/role'
-
-/**
- * A replica that is silent for as long as the leader's lease lasts is gone: by the time another one leads, it can say so. Routers
- * noticed within their hold time; a status that still counted the session of a dead replica would mislead.
- */
-const replicaBeat = { renewSeconds: 5, durationSeconds: 15 } as const
-
 /** What a controller follows: everything. */
 const kinds: readonly Kind[] = [
   'Service',
@@ -74,90 +63,46 @@ const kinds: readonly Kind[] = [
   'BgpPolicy',
 ]
 
-/** Runs one replica until the signal fires; rejects when its BGP worker dies, which only a new process mends. */
+/** Runs one replica until the signal fires; rejects when one of its threads dies, which only a new process mends. */
 export async function runController(config: ControllerConfig, deps: ControllerDeps): Promise<void> {
   const { clock, random, log } = deps
-  const { namespace } = config
   // Fires with the caller's signal, and also when a part fails, so that no part outlives the others.
   const ending = new AbortController()
   const signal = AbortSignal.any([deps.signal, ending.signal])
-  const connected = await createKubeClient({
-    credentials: config.credentials,
-    clock,
-    log,
-    // With its name, so that an audit log tells the replicas apart.
-    userAgent: `bellhop/${config.version} (controller ${config.name})`,
-  })
-  if (!connected.ok) throw new Error(`no way to the API server: ${connected.error.message}`)
-  const client = connected.value
-  const store = createClusterStore({ client, kinds, namespace, clock, random, log, signal })
-  const { recordDirectory } = config
+  const client = await connect(config, deps)
+  const base = { client, clock, random, log, signal, namespace: config.namespace }
+  const store = createClusterStore({ ...base, kinds })
   const speaker = createWorkerSpeaker({
     log,
     hostname: config.node,
-    ...(recordDirectory === undefined ? {} : { recordDirectory }),
+    ...(config.recordDirectory === undefined ? {} : { recordDirectory: config.recordDirectory }),
   })
   const announcer = createAnnouncer({
     planner: createPlanner(),
     speaker,
-    onGuarded: (vips) => void confirmWithdrawals(vips.size),
+    onGuarded: (vips) => void rounds.confirmWithdrawals(vips.size),
   })
-  const replica = { name: config.name, node: config.node, sinceMs: clock.wallMs() }
-
-  const replicas = watchHeartbeats({
-    client,
-    clock,
-    random,
-    log,
-    signal,
-    namespace,
-    labelSelector: `${roleLabel}=controller`,
-  })
-  const bfd = config.bfd
-    ? createBfdThread({ ports: { local: livenessPorts.controller, remote: livenessPorts.agent }, log })
-    : undefined
-  const agents: AgentWatch | undefined =
-    bfd &&
-    createAgentWatch({
-      ...{ bfd, log },
-      heartbeats: watchHeartbeats({
-        ...{ client, clock, random, log, signal, namespace },
-        labelSelector: `${roleLabel}=agent`,
-      }),
-      ownNode: config.node,
-      onChange: () => plan(),
-      onMoved: () => heartbeat.renew(),
-    })
-  const heartbeat = startHeartbeat({
-    ...{ client, clock, random, log, signal, namespace },
-    name: `bellhop-replica-${config.name}`,
-    identity: config.name,
-    ...replicaBeat,
-    labels: { [roleLabel]: 'controller', 'app.kubernetes.io/managed-by': 'bellhop' },
-    annotations: () => {
-      const address = agents?.ownAddress()
-      return { 'bellhop.io/node': config.node, ...(address === undefined ? {} : { [controllerAnnotation]: address }) }
-    },
-  })
-  const { serviceClass } = config
+  const { serviceClass, name, node } = config
+  const presence = startPresence({ ...base, name, node, bfd: config.bfd, onLiveness: () => rounds.run() })
   const reporter = createReporter({
-    ...{ client, store, announcer, replica, replicas, serviceClass, clock, random, log, signal },
+    ...{ ...base, store, announcer, serviceClass },
+    replica: { name, node, sinceMs: clock.wallMs() },
+    replicas: presence.replicas,
   })
   const leadership = createLeadership({
-    ...{ client, store, clock, log, serviceClass, name: config.name },
+    ...{ client, store, clock, log, serviceClass, name },
     isWithdrawn: announcer.isWithdrawn,
     onAllocated: reporter.pull,
   })
   const election = startLeaderElection({
-    ...{ client, clock, random, log, signal, namespace },
+    ...base,
     name: 'bellhop-controller',
-    identity: `${config.name}_${Math.floor(random() * 0xffff_ffff).toString(16)}`,
+    identity: `${name}_${Math.floor(random() * 0xffff_ffff).toString(16)}`,
     onElected: (fence) => {
       leadership.begin(fence)
       reporter.lead(fence, leadership.allocation)
     },
   })
-
   const metrics = createControllerMetrics(() => ({
     sessions: announcer.sessions,
     plan: announcer.plan(),
@@ -166,43 +111,12 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     leader: election.facts().leading,
     synced: store.synced(),
   }))
-
-  const plan = (): void => {
-    if (!store.synced()) return
-    const startMs = clock.monotonicMs()
-    const changes: ClusterChanges = store.takeChanges()
-    if (changes.has('Node')) agents?.setNodes(store.view().nodes)
-    const context = planContext(config, store, agents)
-    // The first plan is a whole one: what changed before it is of no interest.
-    announcer.step(store.view(), announcer.plan() === undefined ? undefined : changes, context)
-    metrics.planned((clock.monotonicMs() - startMs) / 1000)
-    leadership.changed(changes)
-    reporter.pull()
-  }
-  store.onChange(plan)
-  const confirmWithdrawals = async (vips: number): Promise<void> => {
-    log.warn({ event: 'withdrawals-held', vips, until: 'fresh lists have confirmed them' })
-    const uid = store.view().bgpConfs.get('default')?.meta.uid ?? ''
-    leadership.note({
-      subject: { apiVersion: 'bellhop.io/v1alpha1', kind: 'BgpConf', namespace: '', name: 'default', uid },
-      severity: 'Warning',
-      reason: 'WithdrawalsHeld',
-      message: `${vips} VIPs at once are to be withdrawn: held until fresh lists from the API server confirm it`,
-    })
-    try {
-      await store.confirm(kinds)
-    } catch (error) {
-      // Only the end of the replica ends the waiting.
-      log.debug({ event: 'withdrawals-not-confirmed', message: String(error) })
-      return
-    }
-    plan()
-    log.warn({ event: 'withdrawals-confirmed', vips: announcer.guarded.size })
-    announcer.confirmed()
-    reporter.pull()
-  }
-
-  const died = followSpeaker(speaker, (event) => {
+  const rounds = createRounds({
+    ...{ store, kinds, announcer, presence, leadership, reporter, metrics, clock, log },
+    context: () => planContext(config, store, presence),
+  })
+  store.onChange(rounds.run)
+  const speakerDied = followSpeaker(speaker, (event) => {
     if (!announcer.observe(event)) return
     if (event.type === 'flushed') leadership.pull()
     reporter.pull()
@@ -215,8 +129,8 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   let server: StatusServer | undefined
   try {
     if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, sources, log)
-    log.info({ event: 'controller-started', version: config.version, name: config.name, server: client.server })
-    await Promise.race([aborted(signal), died, ...(bfd === undefined ? [] : [bfd.died])])
+    log.info({ event: 'controller-started', version: config.version, name, server: client.server })
+    await Promise.race([aborted(signal), speakerDied, presence.died])
   } finally {
     log.info({ event: 'controller-stopping' })
     ending.abort()
@@ -225,11 +139,23 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
       reporter.stop(),
       server?.stop(),
       speaker.stop('controller stops'),
-      bfd?.stop(),
+      presence.stop(),
     ])
-    await Promise.all([election.stopped, heartbeat.stopped])
+    await Promise.all([election.stopped, presence.left])
     client.close()
   }
+}
+
+async function connect(config: ControllerConfig, { clock, log }: ControllerDeps): Promise<KubeClient> {
+  const connected = await createKubeClient({
+    credentials: config.credentials,
+    clock,
+    log,
+    // With its name, so that an audit log tells the replicas apart.
+    userAgent: `bellhop/${config.version} (controller ${config.name})`,
+  })
+  if (!connected.ok) throw new Error(`no way to the API server: ${connected.error.message}`)
+  return connected.value
 }
 
 /** Hands events on; rejects when the worker died without being asked. */
@@ -240,16 +166,14 @@ function followSpeaker(speaker: Speaker, onEvent: (event: SpeakerEvent) => void)
   })
 }
 
-function planContext(config: ControllerConfig, store: ClusterStore, agents: AgentWatch | undefined): PlanContext {
+function planContext(config: ControllerConfig, store: ClusterStore, presence: Presence): PlanContext {
   const defaultRouterId = ownRouterId(config.node, store)
   return {
     serviceClass: config.serviceClass,
-    nodeLiveness: agents?.nodeLiveness() ?? noLiveness,
+    nodeLiveness: presence.nodeLiveness(),
     ...(defaultRouterId === undefined ? {} : { defaultRouterId }),
   }
 }
-
-const noLiveness: PlanContext['nodeLiveness'] = new Map()
 
 function ownRouterId(node: string, store: ClusterStore): RouterId | undefined {
   const address = store

@@ -9,11 +9,11 @@ import type { ClusterChanges, Kind, NamespacedName } from '../k8s/objects.ts'
 import { createWriter } from '../k8s/writer.ts'
 import type { CancelTimer, Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { createTrigger, type Trigger } from '../runtime/trigger.ts'
 import { allocate } from '../vip/allocate.ts'
 import type { Allocation, ServiceClassRule } from '../vip/types.ts'
 import { createAllocationFilter } from './allocation-filter.ts'
 import { runAllocationPass } from './allocator.ts'
-import { createTrigger, type Trigger } from './trigger.ts'
 
 export interface LeadershipOptions {
   readonly client: KubeClient

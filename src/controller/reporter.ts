@@ -2,6 +2,7 @@
 // replica reports its own sessions under its own field manager; the leader reports the rest, and clears up after replicas that
 // are no more.
 
+import type { Announcer } from '../announce/announcer.ts'
 import type { KubeClient } from '../k8s/client.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { Fence } from '../k8s/fence.ts'
@@ -20,11 +21,10 @@ import { createReporting, type DesiredStatus, type Report } from '../plan/report
 import type { Plan } from '../plan/types.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { createTrigger } from '../runtime/trigger.ts'
 import type { Allocation, ServiceClassRule } from '../vip/types.ts'
-import type { Announcer } from './announcer.ts'
 import { departedEntries } from './departed.ts'
 import { createServiceConditions, type ServiceConditions } from './service-conditions.ts'
-import { createTrigger } from './trigger.ts'
 
 export interface ReporterOptions {
   readonly client: KubeClient

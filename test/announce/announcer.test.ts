@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import { type Announcer, createAnnouncer } from '../../src/announce/announcer.ts'
 import type { Route } from '../../src/bgp/rib/route.ts'
 import type { Speaker, SpeakerCommand } from '../../src/bgp/speaker/protocol.ts'
-import { type Announcer, createAnnouncer } from '../../src/controller/announcer.ts'
 import { parseAsn, parseRouterId } from '../../src/net/asn.ts'
 import { parseIp } from '../../src/net/ip.ts'
 import { type Prefix, parsePrefix } from '../../src/net/prefix.ts'

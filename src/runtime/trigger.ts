@@ -1,7 +1,7 @@
 // "Do not act in a callback: enqueue, drain." A trigger runs its job once after any number of pulls, never twice at the same time,
-// and not more often than asked: the one scheduling rule of the controller's loops.
+// and not more often than asked: the one scheduling rule of all loops.
 
-import type { CancelTimer, Clock } from '../runtime/clock.ts'
+import type { CancelTimer, Clock } from './clock.ts'
 
 export interface Trigger {
   /** Asks for a run. A pull during a run asks for another one after it. */

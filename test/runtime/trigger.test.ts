@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createTrigger } from '../../src/controller/trigger.ts'
+import { createTrigger } from '../../src/runtime/trigger.ts'
 import { createVirtualClock } from '../../src/runtime/virtual-clock.ts'
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

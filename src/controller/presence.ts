@@ -1,0 +1,93 @@
+// Who else is there: this replica's own Lease, those of the other replicas, and the agents with the BFD sessions that say which
+// nodes live. The plan takes the nodes from here, the reporter the replicas.
+
+import type { KubeClient } from '../k8s/client.ts'
+import { type HeartbeatWatch, startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
+import type { Node } from '../k8s/objects.ts'
+import { type AgentWatch, createAgentWatch } from '../liveness/agent-watch.ts'
+import { createBfdThread } from '../liveness/bfd-thread.ts'
+import { controllerAnnotation, livenessPorts } from '../liveness/watched-sessions.ts'
+import type { PlanContext } from '../plan/types.ts'
+import type { Clock, Random } from '../runtime/clock.ts'
+import type { Log } from '../runtime/log.ts'
+
+export interface PresenceOptions {
+  readonly client: KubeClient
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly signal: AbortSignal
+  /** Bellhop's own namespace, where the Leases are. */
+  readonly namespace: string
+  /** Unique among replicas. */
+  readonly name: string
+  /** The Node this replica runs on. */
+  readonly node: string
+  /** Watch the agents by BFD; otherwise there is no opinion of any node. */
+  readonly bfd: boolean
+  /** The opinion of a node changed. */
+  readonly onLiveness: () => void
+}
+
+export interface Presence {
+  /** The Leases of all replicas. */
+  readonly replicas: HeartbeatWatch
+  /** As the plan reads it; another map when it changed. */
+  readonly nodeLiveness: () => PlanContext['nodeLiveness']
+  /** The cluster's Nodes changed. Whoever calls plans afterwards: `onLiveness` is not called. */
+  readonly setNodes: (nodes: ReadonlyMap<string, Node>) => void
+  /** Rejects when the thread of the BFD sessions dies, which only a new process mends. */
+  readonly died: Promise<never>
+  /** Ends the sessions; the Lease is given back when the signal has fired. */
+  readonly stop: () => Promise<void>
+  /** The Lease is gone. */
+  readonly left: Promise<void>
+}
+
+/** On the Leases of replicas and agents: what the holder is. */
+const roleLabel = 'bellhop.io/role'
+
+/**
+ * A replica that is silent for as long as the leader's lease lasts is gone: by the time another one leads, it can say so. Routers
+ * noticed within their hold time; a status that still counted the session of a dead replica would mislead.
+ */
+const replicaBeat = { renewSeconds: 5, durationSeconds: 15 } as const
+
+const noLiveness: PlanContext['nodeLiveness'] = new Map()
+
+/** Says that this replica lives, and watches the others and the agents, until the signal fires. */
+export function startPresence(options: PresenceOptions): Presence {
+  const { client, clock, random, log, signal, namespace, name, node } = options
+  const leases = { client, clock, random, log, signal, namespace }
+  const bfd = options.bfd
+    ? createBfdThread({ ports: { local: livenessPorts.controller, remote: livenessPorts.agent }, log })
+    : undefined
+  const agents: AgentWatch | undefined =
+    bfd &&
+    createAgentWatch({
+      ...{ bfd, log },
+      heartbeats: watchHeartbeats({ ...leases, labelSelector: `${roleLabel}=agent` }),
+      ownNode: node,
+      onChange: options.onLiveness,
+      onMoved: () => heartbeat.renew(),
+    })
+  const heartbeat = startHeartbeat({
+    ...leases,
+    name: `bellhop-replica-${name}`,
+    identity: name,
+    ...replicaBeat,
+    labels: { [roleLabel]: 'controller', 'app.kubernetes.io/managed-by': 'bellhop' },
+    annotations: () => {
+      const address = agents?.ownAddress()
+      return { 'bellhop.io/node': node, ...(address === undefined ? {} : { [controllerAnnotation]: address }) }
+    },
+  })
+  return {
+    replicas: watchHeartbeats({ ...leases, labelSelector: `${roleLabel}=controller` }),
+    nodeLiveness: () => agents?.nodeLiveness() ?? noLiveness,
+    setNodes: (nodes) => agents?.setNodes(nodes),
+    died: bfd?.died ?? new Promise(() => {}),
+    stop: async () => bfd?.stop(),
+    left: heartbeat.stopped,
+  }
+}

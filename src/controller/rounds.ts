@@ -1,0 +1,80 @@
+// The replica's round, after every change of the cluster: plan, tell the speaker, wake whoever writes. And the second look that a
+// suspiciously large withdrawal waits for.
+
+import type { Announcer } from '../announce/announcer.ts'
+import type { ClusterStore } from '../k8s/cluster-store.ts'
+import type { EventSubject } from '../k8s/events.ts'
+import type { Kind } from '../k8s/objects.ts'
+import type { ControllerMetrics } from '../metrics/controller-metrics.ts'
+import type { PlanContext } from '../plan/types.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Log } from '../runtime/log.ts'
+import type { Leadership } from './leadership.ts'
+import type { Presence } from './presence.ts'
+import type { Reporter } from './reporter.ts'
+
+export interface RoundsOptions {
+  readonly store: ClusterStore
+  /** All that the store follows: what a second look lists anew. */
+  readonly kinds: readonly Kind[]
+  readonly announcer: Announcer
+  readonly presence: Pick<Presence, 'setNodes'>
+  readonly leadership: Pick<Leadership, 'changed' | 'note'>
+  readonly reporter: Pick<Reporter, 'pull'>
+  readonly metrics: Pick<ControllerMetrics, 'planned'>
+  /** What the plan needs beside the view, as of now. */
+  readonly context: () => PlanContext
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export interface Rounds {
+  /** One round; nothing before the first lists are complete. */
+  readonly run: () => void
+  /** So many VIPs are held back: lists anew and, whatever they say by then, withdraws what is still to be withdrawn. */
+  readonly confirmWithdrawals: (vips: number) => Promise<void>
+}
+
+export function createRounds(options: RoundsOptions): Rounds {
+  const { store, announcer, leadership, reporter, clock, log } = options
+
+  const run = (): void => {
+    if (!store.synced()) return
+    const startMs = clock.monotonicMs()
+    const changes = store.takeChanges()
+    if (changes.has('Node')) options.presence.setNodes(store.view().nodes)
+    // The first plan is a whole one: what changed before it is of no interest.
+    announcer.step(store.view(), announcer.plan() === undefined ? undefined : changes, options.context())
+    options.metrics.planned((clock.monotonicMs() - startMs) / 1000)
+    leadership.changed(changes)
+    reporter.pull()
+  }
+
+  const confirmWithdrawals = async (vips: number): Promise<void> => {
+    log.warn({ event: 'withdrawals-held', vips, until: 'fresh lists have confirmed them' })
+    leadership.note({
+      subject: bgpConfSubject(store),
+      severity: 'Warning',
+      reason: 'WithdrawalsHeld',
+      message: `${vips} VIPs at once are to be withdrawn: held until fresh lists from the API server confirm it`,
+    })
+    try {
+      await store.confirm(options.kinds)
+    } catch (error) {
+      // Only the end of the replica ends the waiting.
+      log.debug({ event: 'withdrawals-not-confirmed', message: String(error) })
+      return
+    }
+    run()
+    log.warn({ event: 'withdrawals-confirmed', vips: announcer.guarded.size })
+    announcer.confirmed()
+    reporter.pull()
+  }
+
+  return { run, confirmWithdrawals }
+}
+
+function bgpConfSubject(store: ClusterStore): EventSubject {
+  const uid = store.view().bgpConfs.get('default')?.meta.uid ?? ''
+  return { apiVersion: 'bellhop.io/v1alpha1', kind: 'BgpConf', namespace: '', name: 'default', uid }
+}

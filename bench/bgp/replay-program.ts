@@ -76,18 +76,17 @@ const keepAlive = Uint8Array.from(message(4, []))
 const endOfRib = Uint8Array.from(message(2, [0, 0, 0, 0]))
 
 const routeRefresh = Uint8Array.from(message(5, [0, 1, 0, 1]))
-/** For its first routes and its End-of-RIB, which are nothing like an answer. */
-const quietMs = 500
-
-// Routes are read in their order, so the answer to the question behind the last of them says that all were.
+// Routes are read in their order, so the answer to the question behind the last of them says that all were. Begins when told to
+// on standard input, so that the speaker can be looked at before.
 function timed(socket: Socket): void {
-  setTimeout(() => {
+  console.log('{"up":true}')
+  process.stdin.once('data', () => {
     const start = performance.now()
     socket.write(table)
     socket.write(endOfRib)
     socket.write(routeRefresh)
     socket.once('data', () => console.log(JSON.stringify({ ms: performance.now() - start, bytes: table.length })))
-  }, quietMs)
+  })
 }
 
 // What the other side says is not looked at but for one thing: its first KEEPALIVE, the second of its messages, is the start.

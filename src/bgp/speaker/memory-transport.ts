@@ -262,7 +262,8 @@ function createConnection(link: Link, local: Ip, remote: Ip): MemoryConnection {
       },
       write: (bytes) => {
         if (closed || ending !== undefined) return
-        pending.push(bytes)
+        // A copy, as the kernel takes one: the reader may do with it what it likes.
+        pending.push(bytes.slice())
         flush()
       },
       get pendingBytes() {

@@ -43,6 +43,7 @@ export function createReceiver(): Receiver {
   const framer: Framer = createFramer()
   const held = createPrefixSet()
   let failed = false
+  let previous: Uint8Array | undefined
 
   /** The family in which the peer has now announced more than it may. */
   const receiveUpdate = (bytes: Uint8Array, update: ExaminedUpdate, maxPrefixes: number): AfiSafi | undefined => {
@@ -75,7 +76,13 @@ export function createReceiver(): Receiver {
   }
 
   return {
-    push: framer.push,
+    push: (chunk) => {
+      framer.push(chunk)
+      // What of the chunk before was not read yet is in a buffer of the framer's now. The collector would come for 64 kB apiece
+      // only when there are very many.
+      release(previous)
+      previous = chunk
+    },
     next: (state, context, maxPrefixes) => {
       if (failed) return undefined
       const codec = codecOf(state)
@@ -99,6 +106,12 @@ export function createReceiver(): Receiver {
       return held.size
     },
   }
+}
+
+/** Gives the memory of a chunk back, if it has it to itself. */
+function release(chunk: Uint8Array | undefined): void {
+  const buffer = chunk?.buffer
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === chunk?.byteLength) buffer.transfer(0)
 }
 
 type Routes = { readonly form: NlriForm; readonly span: Span } | undefined

@@ -156,6 +156,8 @@ export interface BgpConf {
   /** 0 = no cap. */
   readonly maxNextHops: number
   readonly withdrawGuard: { readonly percent: number; readonly minimumVips: number }
+  /** For how long a drained node is announced as leaving before it is withdrawn. */
+  readonly drainGraceSeconds: number
   /** Names usable in BgpPolicy. */
   readonly communities: ReadonlyMap<string, ParsedCommunity>
   readonly status: Readonly<Record<string, unknown>>

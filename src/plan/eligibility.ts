@@ -3,13 +3,14 @@
 
 import type { Node } from '../k8s/objects.ts'
 import { familyOf, type Ip, type IpFamily, isLinkLocal, parseIp, unicastHostRefusal } from '../net/ip.ts'
+import { type DrainPhase, drainAnnotation, isDrained } from './drain.ts'
 
 export const excludeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers'
 export const nextHopAnnotation = 'bellhop.io/next-hop'
-export const drainAnnotation = 'bellhop.io/drain'
 
 export type NextHopVerdict =
-  | { readonly ok: true; readonly address: Ip }
+  /** `leaving`: it is drained, and serves for a while where no other node does. */
+  | { readonly ok: true; readonly address: Ip; readonly leaving?: true }
   | {
       readonly ok: false
       readonly code: 'no-address' | 'not-eligible'
@@ -33,13 +34,22 @@ export const unknownNode: NextHopVerdict = notEligible('does not exist')
 
 /**
  * The verdict on one node. `liveness` is what our own detection says of it, and outranks the Node's condition Ready; cordoning
- * (spec.unschedulable) changes nothing.
+ * (spec.unschedulable) changes nothing. `drain`: how far a drain that its annotation asks for has come; whoever keeps no account
+ * of that takes the node out at once.
  */
-export function judgeNode(node: Node, liveness: 'up' | 'down' | undefined): NodeEligibility {
+export function judgeNode(
+  node: Node,
+  liveness: 'up' | 'down' | undefined,
+  drain: DrainPhase = 'left',
+): NodeEligibility {
   const addresses = { IPv4: addressOf(node, 'IPv4'), IPv6: addressOf(node, 'IPv6') }
-  const because = outBecause(node, liveness)
-  const verdict = (family: IpFamily): NextHopVerdict =>
-    because === undefined ? addresses[family] : notEligible(because)
+  const phase = isDrained(node.meta.annotations[drainAnnotation]) ? drain : 'staying'
+  const because = outBecause(node, liveness, phase)
+  const verdict = (family: IpFamily): NextHopVerdict => {
+    if (because !== undefined) return notEligible(because)
+    const address = addresses[family]
+    return address.ok && phase === 'leaving' ? { ...address, leaving: true } : address
+  }
   return {
     node: node.meta.name,
     IPv4: verdict('IPv4'),
@@ -48,19 +58,16 @@ export function judgeNode(node: Node, liveness: 'up' | 'down' | undefined): Node
   }
 }
 
-function outBecause(node: Node, liveness: 'up' | 'down' | undefined): string | undefined {
-  const { labels, annotations, deleting } = node.meta
+function outBecause(node: Node, liveness: 'up' | 'down' | undefined, phase: DrainPhase): string | undefined {
+  const { labels, deleting } = node.meta
   if (deleting) return 'is being deleted'
   if (excludeLabel in labels) return `carries the label ${excludeLabel}`
-  if (isDrained(annotations[drainAnnotation])) return `is drained (annotation ${drainAnnotation})`
+  if (phase === 'left') return `is drained (annotation ${drainAnnotation})`
   if (node.networkUnavailable) return 'has the condition NetworkUnavailable'
   if (liveness === 'down') return 'does not answer: its BFD session is down'
   if (liveness === undefined && !node.ready) return 'is not Ready'
   return undefined
 }
-
-/** Any value drains but an explicit no. */
-const isDrained = (value: string | undefined): boolean => value !== undefined && !/^(false|no|0|)$/i.test(value.trim())
 
 function addressOf(node: Node, family: IpFamily): NextHopVerdict {
   const written = node.meta.annotations[nextHopAnnotation]
@@ -88,5 +95,5 @@ export function sameEligibility(a: NodeEligibility | undefined, b: NodeEligibili
 }
 
 function sameVerdict(a: NextHopVerdict, b: NextHopVerdict): boolean {
-  return a.ok ? b.ok && a.address === b.address : !b.ok && a.because === b.because
+  return a.ok ? b.ok && a.address === b.address && a.leaving === b.leaving : !b.ok && a.because === b.because
 }

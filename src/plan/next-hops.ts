@@ -77,7 +77,7 @@ function judge(
     const twin = verdict.ok ? byAddress.get(verdict.address) : undefined
     if (verdict.ok && twin === undefined) {
       byAddress.set(verdict.address, node)
-      hops.push({ node, address: verdict.address, endpoints })
+      hops.push({ node, address: verdict.address, endpoints, ...(verdict.leaving ? { leaving: true } : {}) })
     } else if (endpoints > 0)
       excluded.push({ node, because: verdict.ok ? `has the same address as node ${twin}` : verdict.because })
     if (!verdict.ok && verdict.code === 'no-address') addressless++
@@ -97,13 +97,13 @@ function judge(
 
 /**
  * At most `max` of the next hops (0 = all), the same in every replica: rendezvous hashing, so that a node that comes or goes
- * changes at most one of the others. Sorted by node.
+ * changes at most one of the others. Nodes that leave come after all that stay. Sorted by node.
  */
 export function capNextHops(vip: string, hops: readonly PlannedNextHop[], max: number): readonly PlannedNextHop[] {
   if (max === 0 || hops.length <= max) return hops
   return hops
-    .map((hop) => ({ hop, rank: hash32(`${vip} ${hop.node}`) }))
-    .sort((a, b) => b.rank - a.rank || (a.hop.node < b.hop.node ? -1 : 1))
+    .map((hop) => ({ hop, last: hop.leaving === undefined ? 0 : 1, rank: hash32(`${vip} ${hop.node}`) }))
+    .sort((a, b) => a.last - b.last || b.rank - a.rank || (a.hop.node < b.hop.node ? -1 : 1))
     .slice(0, max)
     .map(({ hop }) => hop)
     .sort((a, b) => (a.node < b.node ? -1 : 1))

@@ -9,6 +9,7 @@ import type { TableName } from '../bgp/speaker/protocol.ts'
 import type { ClusterChanges, ClusterView } from '../k8s/objects.ts'
 import type { Prefix } from '../net/prefix.ts'
 import { createDependencies } from './dependencies.ts'
+import type { DrainPhase } from './drain.ts'
 import { routerIdOf } from './peers.ts'
 import { same } from './same.ts'
 import { SnapshotMap } from './snapshot-map.ts'
@@ -47,11 +48,14 @@ export function createPlanner(): Planner {
 interface Memory {
   readonly last: { readonly surroundings: Surroundings; readonly context: PlanContext; readonly plan: Plan } | undefined
   readonly liveness: ReadonlyMap<string, 'up' | 'down'>
+  readonly drains: ReadonlyMap<string, DrainPhase>
   readonly vips: Map<string, VipPlan>
   readonly dependencies: ReturnType<typeof createDependencies>
   /** What each prefix of each table is made of: one VIP, or all that share an aggregate. */
   readonly contributions: Map<TableName, Map<Prefix, readonly Contribution[]>>
 }
+
+const noDrains: ReadonlyMap<string, DrainPhase> = new Map()
 
 interface MemoryStep {
   readonly memory: Memory
@@ -61,6 +65,7 @@ interface MemoryStep {
 const forget = (): Memory => ({
   last: undefined,
   liveness: new Map(),
+  drains: new Map(),
   vips: new Map(),
   dependencies: createDependencies(),
   contributions: new Map(),
@@ -80,7 +85,9 @@ function planChanges(
   context: PlanContext,
 ): MemoryStep {
   const livenessChanged = changedKeys(memory.liveness, context.nodeLiveness)
-  const { surroundings, touched } = resurvey(known, view, context, { changes, livenessChanged })
+  const drainsChanged = changedKeys(memory.drains, context.drains ?? noDrains)
+  const nodeFactsChanged = drainsChanged.size === 0 ? livenessChanged : new Set([...livenessChanged, ...drainsChanged])
+  const { surroundings, touched } = resurvey(known, view, context, { changes, nodeFactsChanged })
   const dirty =
     touched === 'all'
       ? new Set([...memory.vips.keys(), ...view.vips.keys()])
@@ -123,6 +130,7 @@ function planVips(
       ...memory,
       last: { surroundings, context, plan },
       liveness: copyIfChanged(memory.liveness, context.nodeLiveness),
+      drains: copyIfChanged(memory.drains, context.drains ?? noDrains),
     },
     result: { plan, tableChanges, droppedTables, changedVips: new Set(reports.map(([name]) => name)) },
   }
@@ -189,7 +197,8 @@ function changeTables(
   return { tables, tableChanges, droppedTables }
 }
 
-// One VIP's route as it is. An aggregate has every next hop of its VIPs, and the attributes of the lowest of them.
+// One VIP's route as it is. An aggregate has every next hop of its VIPs, and the attributes of the lowest of them. A node that leaves
+// one of its VIPs leaves them all.
 function routeOf(list: readonly Contribution[]): Route | undefined {
   const [only, ...others] = list
   if (only === undefined || others.length === 0) return only?.route
@@ -197,9 +206,9 @@ function routeOf(list: readonly Contribution[]): Route | undefined {
   const paths = new Map<number, Path>()
   const weighted = routes.every((route) => route.paths.every(({ linkBandwidth }) => linkBandwidth !== undefined))
   for (const route of routes)
-    for (const { pathId, nextHop, linkBandwidth = 0 } of route.paths) {
-      const sum = (paths.get(pathId)?.linkBandwidth ?? 0) + linkBandwidth
-      paths.set(pathId, { pathId, nextHop, ...(weighted ? { linkBandwidth: sum } : {}) })
+    for (const { linkBandwidth = 0, ...path } of route.paths) {
+      const sum = (paths.get(path.pathId)?.linkBandwidth ?? 0) + linkBandwidth
+      paths.set(path.pathId, { ...path, ...(weighted ? { linkBandwidth: sum } : {}) })
     }
   const [first = only.route] = routes
   return { ...first, paths: [...paths.values()].sort((a, b) => a.pathId - b.pathId) }

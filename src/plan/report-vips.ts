@@ -56,12 +56,17 @@ export function announcedOf(
   if (told.length === 0)
     return no('NoEstablishedPeer', `no session is established with ${shortList(planned.peers, 5, 1024)}`)
   const hops = planned.nextHops.length
+  const leaving = planned.nextHops.flatMap((hop) => (hop.leaving ? [hop.node] : []))
+  const going = leaving.length === 0 ? '' : ` (leaving: ${shortList(leaving, 3, 1024)})`
   const excluded = planned.excluded.slice(0, 3).map(({ node, because }) => `node ${node} ${because}`)
   const left = planned.excluded.length > 3 ? [`and ${planned.excluded.length - 3} more`] : []
   const words = excluded.length === 0 ? '' : `; left out: ${[...excluded, ...left].join(', ')}`
   return {
     status: 'True',
     reason: 'Announced',
-    message: clip(`${hops} next hop${hops === 1 ? '' : 's'}, told to ${shortList(told, 5, 1024)}${words}`, 32_768),
+    message: clip(
+      `${hops} next hop${hops === 1 ? '' : 's'}${going}, told to ${shortList(told, 5, 1024)}${words}`,
+      32_768,
+    ),
   }
 }

@@ -11,6 +11,7 @@ import {
   type ClusterView,
   type LabelSelector,
   matchesSelector,
+  type Node,
   type Service,
 } from '../k8s/objects.ts'
 import type { Ip, IpFamily } from '../net/ip.ts'
@@ -53,11 +54,13 @@ export interface Survey {
   readonly touched: 'all' | ReadonlySet<string>
 }
 
+const judgeIn = ({ nodeLiveness, drains }: PlanContext, node: Node): NodeEligibility =>
+  judgeNode(node, nodeLiveness.get(node.meta.name), drains?.get(node.meta.name))
+
 /** From nothing. */
 export function survey(view: ClusterView, context: PlanContext): Surroundings {
   const nodes = new Map<string, NodeEligibility>()
-  for (const node of view.nodes.values())
-    nodes.set(node.meta.name, judgeNode(node, context.nodeLiveness.get(node.meta.name)))
+  for (const node of view.nodes.values()) nodes.set(node.meta.name, judgeIn(context, node))
   const control = surveyControl(view, context)
   return {
     ...control,
@@ -67,12 +70,12 @@ export function survey(view: ClusterView, context: PlanContext): Surroundings {
   }
 }
 
-/** From what it was. `livenessChanged`: nodes of which our own detection says something else than before. */
+/** From what it was. `nodeFactsChanged`: nodes of which the context says something else than before. */
 export function resurvey(
   before: Surroundings,
   view: ClusterView,
   context: PlanContext,
-  { changes, livenessChanged }: { readonly changes: ClusterChanges; readonly livenessChanged: ReadonlySet<string> },
+  { changes, nodeFactsChanged }: { readonly changes: ClusterChanges; readonly nodeFactsChanged: ReadonlySet<string> },
 ): Survey {
   const control = (['BgpConf', 'BgpPeer', 'BgpPolicy', 'Secret'] as const).some(
     (kind) => (changes.get(kind)?.size ?? 0) > 0,
@@ -80,12 +83,12 @@ export function resurvey(
     ? surveyControl(view, context)
     : before
   const restart = !same(rulesOf(before), rulesOf(control)) || !same(before.serviceClass, context.serviceClass)
-  const changedNodes = new Set([...(changes.get('Node') ?? []), ...livenessChanged])
+  const changedNodes = new Set([...(changes.get('Node') ?? []), ...nodeFactsChanged])
   const nodes = changedNodes.size === 0 ? before.nodes : new Map(before.nodes)
   const touched = new Set<string>()
   for (const name of changedNodes) {
     const node = view.nodes.get(name)
-    const verdict = node === undefined ? undefined : judgeNode(node, context.nodeLiveness.get(name))
+    const verdict = node === undefined ? undefined : judgeIn(context, node)
     const known = before.nodes.get(name)
     if (verdict === undefined) (nodes as Map<string, NodeEligibility>).delete(name)
     else (nodes as Map<string, NodeEligibility>).set(name, verdict)

@@ -6,6 +6,7 @@ import type { Asn, RouterId } from '../net/asn.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
+import type { DrainPhase } from './drain.ts'
 
 export type { ServiceClassRule } from '../vip/types.ts'
 
@@ -15,6 +16,8 @@ export interface PlanContext {
   readonly serviceClass: ServiceClassRule
   /** What our own liveness detection says of a node; absent = nothing, the Node's condition decides. */
   readonly nodeLiveness: ReadonlyMap<string, 'up' | 'down'>
+  /** How far the drain of each node has come that is annotated so; absent = it has left. */
+  readonly drains?: ReadonlyMap<string, DrainPhase>
   /** Used where BgpConf names no router id: this replica's own IPv4 address. */
   readonly defaultRouterId?: RouterId
 }
@@ -36,6 +39,8 @@ export interface PlannedNextHop {
   readonly address: Ip
   /** Endpoints that count on this node. */
   readonly endpoints: number
+  /** Its node is drained: routers are to prefer the others, and it is withdrawn when the grace time is over. */
+  readonly leaving?: true
 }
 
 /** A node that hosts a counting endpoint and is no next hop. */

@@ -202,13 +202,14 @@ function routeOf(
   const length = rules.aggregationLength[familyOf(vip.address) === 'IPv4' ? 'ipv4' : 'ipv6']
   // Under Local a node answers only for its own endpoints: an aggregate would bring it traffic of its neighbours' VIPs.
   const aggregate = services.every(({ externalTrafficPolicy }) => externalTrafficPolicy === 'Cluster')
-  const paths: Path[] = hops.map(({ address, endpoints }) => {
+  const paths: Path[] = hops.map(({ address, endpoints, leaving }) => {
     const pathId = pathIds.get(address)
     if (pathId === undefined) throw new Error(`next hop ${address} has no path id`)
     return {
       pathId,
       nextHop: address,
       ...(rules.linkBandwidth === 'Endpoints' ? { linkBandwidth: Math.max(1, endpoints) * bandwidthPerEndpoint } : {}),
+      ...(leaving ? { leaving } : {}),
     }
   })
   return {

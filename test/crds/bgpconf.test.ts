@@ -28,6 +28,7 @@ describe('a BgpConf is accepted', () => {
       origin: 'IGP',
       maxNextHops: 0,
       withdrawGuard: { percent: 50, minimumVips: 20 },
+      drainGraceSeconds: 30,
       communities: {},
     })
   })

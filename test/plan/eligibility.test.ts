@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
-import { drainAnnotation, excludeLabel, judgeNode, nextHopAnnotation } from '../../src/plan/eligibility.ts'
-import { node } from '../vip/cluster.ts'
+import { type DrainPhase, drainAnnotation } from '../../src/plan/drain.ts'
+import { excludeLabel, judgeNode, type NodeEligibility, nextHopAnnotation } from '../../src/plan/eligibility.ts'
+import { ip, node } from '../vip/cluster.ts'
 
 type Over = Parameters<typeof node>[2]
 const verdicts = (addresses: readonly string[], over: Over = {}, liveness?: 'up' | 'down') => {
@@ -44,6 +45,26 @@ test.each<[string, Over, 'up' | 'down' | undefined, string | undefined]>([
   ['a Ready node that does not answer', {}, 'down', 'does not answer: its BFD session is down'],
 ])('%s', (_, over, liveness, because) => {
   expect(verdicts(both, over, liveness)).toEqual(because === undefined ? both : [because, because])
+})
+
+test.each<[string, string, DrainPhase | undefined, NodeEligibility['IPv4']]>([
+  ['is out where nobody keeps account of drains', 'true', undefined, outForGood()],
+  ['stays until its drain begins', '2026-01-01T00:00:00Z', 'staying', { ok: true, address: ip('10.0.0.11') }],
+  ['leaves while it still serves', 'true', 'leaving', { ok: true, address: ip('10.0.0.11'), leaving: true }],
+  ['is out when the grace time is over', 'true', 'left', outForGood()],
+  ['stays when the annotation is taken back', 'false', 'leaving', { ok: true, address: ip('10.0.0.11') }],
+])('a drained node %s', (_, value, phase, verdict) => {
+  const drained = node('n1', both, { meta: { annotations: { [drainAnnotation]: value } } })
+  expect(judgeNode(drained, undefined, phase).IPv4).toEqual(verdict)
+})
+
+function outForGood(): NodeEligibility['IPv4'] {
+  return { ok: false, code: 'not-eligible', because: `is drained (annotation ${drainAnnotation})` }
+}
+
+test('a node that leaves and is dead is dead', () => {
+  const drained = node('n1', both, { meta: { annotations: { [drainAnnotation]: 'true' } } })
+  expect(judgeNode(drained, 'down', 'leaving').IPv4.ok).toBe(false)
 })
 
 const missing = (family: string): string =>

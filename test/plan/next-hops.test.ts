@@ -4,6 +4,7 @@ import type { Endpoint } from '../../src/k8s/objects.ts'
 import { judgeNode, type NodeEligibility } from '../../src/plan/eligibility.ts'
 import { countEndpoints } from '../../src/plan/endpoints.ts'
 import { type Backends, capNextHops, planNextHops } from '../../src/plan/next-hops.ts'
+import type { PlannedNextHop } from '../../src/plan/types.ts'
 import { endpoint, ip, node, slice } from '../vip/cluster.ts'
 
 const nodes = new Map<string, NodeEligibility>(
@@ -113,6 +114,13 @@ describe('a cap on next hops', () => {
         .join(),
     )
     expect(new Set(subsets).size).toBeGreaterThan(40)
+  })
+
+  test('nodes that leave come after all that stay', () => {
+    const drained = hops.map((hop, i): PlannedNextHop => (i % 2 === 0 ? { ...hop, leaving: true } : hop))
+    const staying = drained.filter((hop) => hop.leaving === undefined)
+    expect(capNextHops('203.0.113.1', drained, 4)).toEqual(capNextHops('203.0.113.1', staying, 4))
+    expect(capNextHops('203.0.113.1', drained, 12)).toEqual(expect.arrayContaining(staying))
   })
 
   test('when a node goes, at most one other takes its place; the rest stays', () => {

@@ -8,6 +8,7 @@ import type { Route } from '../../src/bgp/rib/route.ts'
 import type { ClusterChanges, ClusterView, Kind } from '../../src/k8s/objects.ts'
 import { namespacedName } from '../../src/k8s/objects.ts'
 import type { Prefix } from '../../src/net/prefix.ts'
+import { type DrainPhase, drainAnnotation } from '../../src/plan/drain.ts'
 import { createPlanner, planFromScratch } from '../../src/plan/plan.ts'
 import type { Plan, PlanContext, PlanStep } from '../../src/plan/types.ts'
 import { claim, conf, endpoint, ip, labels, node, peer, policy, pool, service, slice, vip } from '../vip/cluster.ts'
@@ -45,6 +46,7 @@ class Cluster {
     bgpPolicies: new Map(),
   }
   readonly liveness = new Map<string, 'up' | 'down'>()
+  readonly drains = new Map<string, DrainPhase>()
   #changes = new Map<Kind, Set<string>>()
 
   get view(): ClusterView {
@@ -124,13 +126,20 @@ function change(cluster: Cluster, dice: Dice): void {
           ? undefined
           : node(of, [`10.0.0.${1 + (dice.below(5) === 0 ? 0 : at)}`, dice.pick(nodeV6)], {
               ready: dice.below(4) > 0,
-              meta: { labels: { rack: dice.pick(['r1', 'r2']) }, resourceVersion: `${dice.below(100)}` },
+              meta: {
+                labels: { rack: dice.pick(['r1', 'r2']) },
+                annotations: dice.below(3) === 0 ? { [drainAnnotation]: 'true' } : {},
+                resourceVersion: `${dice.below(100)}`,
+              },
             }),
       )
       break
     }
     case 7: {
       const of = dice.pick(nodeNames)
+      const phase = dice.pick<DrainPhase | undefined>(['staying', 'leaving', 'leaving', 'left', undefined])
+      if (phase === undefined) cluster.drains.delete(of)
+      else cluster.drains.set(of, phase)
       const state = dice.pick<'up' | 'down' | undefined>(['up', 'down', undefined])
       if (state === undefined) cluster.liveness.delete(of)
       else cluster.liveness.set(of, state)
@@ -243,6 +252,7 @@ test('planning by changes is planning from scratch, step by step', () => {
       const context: PlanContext = {
         serviceClass: { name: 'bellhop.io/bgp', handleDefault: true },
         nodeLiveness: cluster.liveness,
+        drains: cluster.drains,
       }
       const tables = new Map<string, Map<Prefix, Route>>()
       let before: { readonly plan: Plan; readonly text: string } | undefined

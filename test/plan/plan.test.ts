@@ -4,8 +4,9 @@ import { describe, expect, test } from 'vitest'
 import type { ClusterView, Kind, Service } from '../../src/k8s/objects.ts'
 import { parseCommunity } from '../../src/net/community.ts'
 import type { Prefix } from '../../src/net/prefix.ts'
+import { type DrainPhase, drainAnnotation } from '../../src/plan/drain.ts'
 import { createPlanner, planFromScratch } from '../../src/plan/plan.ts'
-import type { PlanContext } from '../../src/plan/types.ts'
+import type { Plan, PlanContext } from '../../src/plan/types.ts'
 import { must } from '../../src/runtime/result.ts'
 import {
   claim,
@@ -221,6 +222,69 @@ describe('next hops', () => {
   test('our own liveness outranks the condition of the Node', () => {
     const plan = planFromScratch(cluster(), { ...context, nodeLiveness: new Map([['n1', 'down']]) })
     expect(plan.vips.get(address)?.nextHops.map((hop) => hop.node)).toEqual(['n2'])
+  })
+})
+
+describe('a drained node', () => {
+  const drained = nodes.map((of) =>
+    of.meta.name === 'n1' ? { ...of, meta: { ...of.meta, annotations: { [drainAnnotation]: 'true' } } } : of,
+  )
+  const plan = (phase: DrainPhase | undefined, over: ViewParts = {}) =>
+    planFromScratch(cluster({ nodes: drained, ...over }), {
+      ...context,
+      ...(phase === undefined ? {} : { drains: new Map([['n1', phase]]) }),
+    })
+  const legs = (of: Plan) =>
+    [...(of.tables.get('all')?.values() ?? [])].map(({ prefix, paths }) =>
+      [prefix, ...paths.map(({ nextHop, leaving }) => `${nextHop}${leaving ? ' leaving' : ''}`)].join(', '),
+    )
+
+  test.each<[string, DrainPhase | undefined, readonly string[]]>([
+    ['leaves', 'leaving', ['203.0.113.10/32, 10.0.0.1 leaving, 10.0.0.2']],
+    ['is withdrawn when its time is over', 'left', ['203.0.113.10/32, 10.0.0.2']],
+    ['is withdrawn at once by who keeps no account of time', undefined, ['203.0.113.10/32, 10.0.0.2']],
+    ['stays until its drain begins', 'staying', ['203.0.113.10/32, 10.0.0.1, 10.0.0.2']],
+  ])('%s', (_, phase, expected) => {
+    expect(legs(plan(phase))).toEqual(expected)
+  })
+
+  test('serves as long as it leaves where it is the only one', () => {
+    const alone = { slices: [slice('web', [endpoint('n1')])] }
+    expect(legs(plan('leaving', alone))).toEqual(['203.0.113.10/32, 10.0.0.1 leaving'])
+    expect(plan('left', alone).vips.get(address)?.refusal).toEqual({
+      reason: 'NoEligibleNode',
+      message: `node n1 is drained (annotation ${drainAnnotation})`,
+    })
+  })
+
+  test('leaves its place to another node where there are not places for all', () => {
+    expect(legs(plan('leaving', { confs: [conf({ maxNextHops: 1 })] }))).toEqual(['203.0.113.10/32, 10.0.0.2'])
+  })
+
+  test('leaves an aggregate as it leaves its VIPs, and keeps its weight', () => {
+    const other = service('other', { ingress: ['203.0.113.11'] })
+    const aggregated = {
+      services: [web, other],
+      vips: [vip(address, [web]), vip('203.0.113.11', [other])],
+      slices: [slice('web', [endpoint('n1'), endpoint('n2')]), slice('other', [endpoint('n1')])],
+      policies: [policy('p', { aggregationLength: { ipv4: 24, ipv6: 128 }, linkBandwidth: 'Endpoints' })],
+    }
+    expect([...(plan('leaving', aggregated).tables.get('all')?.values() ?? [])]).toMatchObject([
+      {
+        prefix: '203.0.113.0/24',
+        paths: [
+          { nextHop: '10.0.0.1', leaving: true, linkBandwidth: 250_000_000 },
+          { nextHop: '10.0.0.2', linkBandwidth: 125_000_000 },
+        ],
+      },
+    ])
+  })
+
+  test('is named by the report', () => {
+    expect(plan('leaving').vips.get(address)?.nextHops).toEqual([
+      { node: 'n1', address: '10.0.0.1', endpoints: 1, leaving: true },
+      { node: 'n2', address: '10.0.0.2', endpoints: 1 },
+    ])
   })
 })
 

@@ -6,6 +6,7 @@ import type { SessionStatus } from '../../src/bgp/speaker/protocol.ts'
 import type { Condition, Kind } from '../../src/k8s/objects.ts'
 import type { JsonObject } from '../../src/lab/apiserver/json.ts'
 import { parseRouterId } from '../../src/net/asn.ts'
+import { drainAnnotation } from '../../src/plan/drain.ts'
 import { planFromScratch } from '../../src/plan/plan.ts'
 import { createReporting, type Report, type ReportInput, report } from '../../src/plan/report.ts'
 import { must } from '../../src/runtime/result.ts'
@@ -180,6 +181,21 @@ describe('a Vip', () => {
     ],
   ])('with %s says so', (_, parts, over, expected) => {
     expect(condition(`Vip/${address} leader`, 'Announced', inputOf(parts, over))).toBe(expected)
+  })
+
+  test('says which of its nodes leave', () => {
+    const drained = node('n1', ['10.0.0.1'], { meta: { annotations: { [drainAnnotation]: 'true' } } })
+    const parts = { nodes: [drained, node('n2', ['10.0.0.2'])] }
+    const { view: of } = inputOf(parts)
+    const drains = new Map([['n1', 'leaving' as const]])
+    const input = inputOf(parts, { plan: planFromScratch(of, { serviceClass, nodeLiveness: new Map(), drains }) })
+    expect(condition(`Vip/${address} leader`, 'Announced', input)).toBe(
+      'True Announced: 2 next hops (leaving: n1), told to leaf',
+    )
+    expect(statusOf(`Vip/${address} leader`, input)['nextHops']).toEqual([
+      { node: 'n1', address: '10.0.0.1', endpoints: 1, leaving: true },
+      { node: 'n2', address: '10.0.0.2', endpoints: 1 },
+    ])
   })
 
   test('a session of another replica counts', () => {

@@ -176,6 +176,7 @@ export function conf(over: Partial<BgpConf> = {}): BgpConf {
     origin: 'IGP',
     maxNextHops: 0,
     withdrawGuard: { percent: 50, minimumVips: 20 },
+    drainGraceSeconds: 30,
     communities: new Map(),
     status: {},
     ...over,

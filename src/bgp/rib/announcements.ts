@@ -5,7 +5,7 @@
 import type { Ip } from '../../net/ip.ts'
 import { nlriBytes } from '../packet/encode.ts'
 import type { Family } from '../packet/message.ts'
-import { type AttributeSet, createAttributeSets, type Variant } from './attribute-sets.ts'
+import { type AttributeSet, createAttributeSets, setFor, type Variant } from './attribute-sets.ts'
 import { type ExportContext, exportPaths, hasLinkBandwidth } from './export.ts'
 import { announcementPacker, announcementRoom, type Packer } from './pack.ts'
 import type { PathIds } from './path-ids.ts'
@@ -64,6 +64,8 @@ export interface Announcements {
 const entryBytesMax = 4 + 17
 // Header and value of the attribute of extended communities.
 const linkBandwidthBytes = 3 + 8
+// MED, LOCAL_PREF, and a community with the header of its attribute.
+const leavingBytesMax = 7 + 7 + 3 + 4
 
 export const nothingExported: Exported = { paths: [], weighted: false, set: undefined }
 
@@ -96,9 +98,15 @@ export function createAnnouncements(context: ExportContext, emit: (message: Uint
     const set = attributeSets.of(route.attributes)
     const weighted = hasLinkBandwidth(paths)
     // Attributes that leave no room for a prefix in a message can not be sent at all.
-    const { attributesBytes } = set.variantOf(weighted ? first.linkBandwidth : undefined)
     const entryBytes = nlriBytes(route.prefix, addPath ? 0 : undefined)
-    return announcementRoom(family, attributesBytes, codec) < entryBytes ? nothingExported : { paths, set, weighted }
+    const hasRoom = (path: Path): boolean => {
+      const { attributesBytes } = variantOf(set, { weighted }, path)
+      return announcementRoom(family, attributesBytes, codec) >= entryBytes
+    }
+    if (!paths.some(({ leaving }) => leaving !== undefined))
+      return hasRoom(first) ? { paths, set, weighted } : nothingExported
+    const roomy = paths.filter(hasRoom)
+    return roomy.length === 0 ? nothingExported : { paths: roomy, set, weighted }
   }
 
   return {
@@ -111,12 +119,13 @@ export function createAnnouncements(context: ExportContext, emit: (message: Uint
         // Without ADD-PATH there is one path at most, and the id is not on the wire.
         if (addPath) while (pathIdAt(before.paths, at) < path.pathId) at++
         const held = before.paths[at]
-        const variant = after.set.variantOf(after.weighted ? path.linkBandwidth : undefined)
+        const variant = variantOf(after.set, after, path)
         const same =
           held !== undefined &&
           held.nextHop === path.nextHop &&
           (held.pathId === path.pathId || !addPath) &&
-          before.set?.variantOf(before.weighted ? held.linkBandwidth : undefined) === variant
+          before.set !== undefined &&
+          variantOf(before.set, before, held) === variant
         if (same && !forced) continue
         const wireId = addPath ? ids.wireId(path.pathId, path.nextHop) : undefined
         packerOf(family, variant, path.nextHop).add(octets, bytes, wireId)
@@ -128,13 +137,13 @@ export function createAnnouncements(context: ExportContext, emit: (message: Uint
       const limit = addPath ? (context.pathsLimit.get(family) ?? 0) : 1
       const chooses = context.nextHopSelf === undefined && limit > 0 && route.paths.length > limit
       const { attributesBytes } = attributeSets.of(route.attributes).variantOf(undefined)
-      const room = announcementRoom(family, attributesBytes + linkBandwidthBytes, codec)
+      const room = announcementRoom(family, attributesBytes + linkBandwidthBytes + leavingBytesMax, codec)
       if (chooses || room < entryBytesMax) return undefined
       const { paths, set, weighted } = exported(route, { family, addPath, ids })
       if (set === undefined) return []
-      return paths.map(({ pathId, nextHop, linkBandwidth }) => ({
-        packer: packerOf(family, set.variantOf(weighted ? linkBandwidth : undefined), nextHop),
-        wireId: addPath ? ids.wireId(pathId, nextHop) : undefined,
+      return paths.map((path) => ({
+        packer: packerOf(family, variantOf(set, { weighted }, path), path.nextHop),
+        wireId: addPath ? ids.wireId(path.pathId, path.nextHop) : undefined,
       }))
     },
     flush: () => {
@@ -144,6 +153,9 @@ export function createAnnouncements(context: ExportContext, emit: (message: Uint
     trim: attributeSets.trim,
   }
 }
+
+const variantOf = (set: AttributeSet, { weighted }: Pick<Exported, 'weighted'>, path: Path): Variant =>
+  setFor(set, path).variantOf(weighted ? path.linkBandwidth : undefined)
 
 const pathIdAt = (paths: readonly Path[], at: number): number => paths[at]?.pathId ?? Number.POSITIVE_INFINITY
 

@@ -4,8 +4,8 @@
 
 import { encodePathAttributes } from '../packet/encode.ts'
 import type { PathAttributes } from '../packet/message.ts'
-import { type ExportContext, exportAttributes, withLinkBandwidth } from './export.ts'
-import type { RouteAttributes } from './route.ts'
+import { type ExportContext, exportAttributes, leavingAttributes, withLinkBandwidth } from './export.ts'
+import type { Path, RouteAttributes } from './route.ts'
 
 /** Equal attributes on the wire, next hop aside. Two variants are equal exactly when they are the same object. */
 export interface Variant {
@@ -16,7 +16,13 @@ export interface Variant {
 /** The variants of one set of route attributes, by the link bandwidth in bytes per second; undefined: without the community. */
 export interface AttributeSet {
   readonly variantOf: (linkBandwidth: number | undefined) => Variant
+  /** The set for paths that leave; made when it is first asked for. */
+  readonly leaving: () => AttributeSet
 }
+
+/** The set that is written for this path. */
+export const setFor = (set: AttributeSet, path: Path): AttributeSet =>
+  path.leaving === undefined ? set : set.leaving()
 
 export interface AttributeSets {
   readonly of: (attributes: RouteAttributes) => AttributeSet
@@ -54,8 +60,13 @@ export function createAttributeSets(context: ExportContext): AttributeSets {
       weighted.set(weight, created)
       return created
     }
+    let leaving: AttributeSet | undefined
     const set: AttributeSet = {
       variantOf: (linkBandwidth) => (linkBandwidth === undefined ? plain : weightedVariant(Math.fround(linkBandwidth))),
+      leaving: () => {
+        leaving ??= intern(leavingAttributes(exported, context))
+        return leaving
+      },
     }
     byBytes.set(key, set)
     return set

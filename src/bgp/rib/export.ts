@@ -3,7 +3,7 @@
 // computed again from the route that was sent, and nothing has to be remembered path by path.
 
 import type { Asn } from '../../net/asn.ts'
-import { linkBandwidthCommunity } from '../../net/community.ts'
+import { gracefulShutdown, linkBandwidthCommunity } from '../../net/community.ts'
 import { familyOf, type Ip } from '../../net/ip.ts'
 import type { Family, PathAttributes, SessionCodec } from '../packet/message.ts'
 import type { Path, Route, RouteAttributes } from './route.ts'
@@ -28,7 +28,10 @@ export const localPrefDefault = 100
 /** With next hop self all paths of a prefix are one, and its path id can be any: it never changes. */
 export const selfPathId = 1
 
-/** The attributes that all paths of a route share on this session: everything but next hop and link bandwidth. */
+/** The worst MED there is, and what a router that takes a missing one for the worst has for those without. */
+const medMax = 0xffff_ffff
+
+/** The attributes that all paths of a route share on this session: everything but next hop, link bandwidth and leaving. */
 export function exportAttributes(attributes: RouteAttributes, context: ExportContext): PathAttributes {
   const { origin, med, localPref, prepend, communities, largeCommunities } = attributes
   const ibgp = context.codec.sessionType === 'ibgp'
@@ -43,6 +46,18 @@ export function exportAttributes(attributes: RouteAttributes, context: ExportCon
     ...(largeCommunities.length === 0 ? {} : { largeCommunities }),
   }
 }
+
+/**
+ * What is said of a path that leaves, by three signs, because routers differ in which they heed: the community of RFC 8326, which
+ * is for eBGP and for routers that know it; the least LOCAL_PREF, which decides inside an AS; the worst MED, which decides between
+ * paths of one neighbouring AS without any knowledge of the rest.
+ */
+export const leavingAttributes = (attributes: PathAttributes, { codec }: ExportContext): PathAttributes => ({
+  ...attributes,
+  med: medMax,
+  ...(codec.sessionType === 'ibgp' ? { localPref: 0 } : {}),
+  communities: [...new Set([...(attributes.communities ?? []), gracefulShutdown])].sort((a, b) => a - b),
+})
 
 /** Adds the link-bandwidth community (draft-ietf-idr-link-bandwidth) of one path. */
 export const withLinkBandwidth = (attributes: PathAttributes, asn: Asn, bytesPerSecond: number): PathAttributes => ({
@@ -73,9 +88,12 @@ function selfPaths(
 ): readonly Path[] {
   const nextHop = family === 'ipv4-unicast' ? ipv4 : ipv6
   if (nextHop === undefined || route.paths.length === 0) return []
-  if (!hasLinkBandwidth(route.paths)) return [{ pathId: selfPathId, nextHop }]
-  const linkBandwidth = route.paths.reduce((sum, path) => sum + (path.linkBandwidth ?? 0), 0)
-  return [{ pathId: selfPathId, nextHop, linkBandwidth }]
+  const staying = route.paths.filter(({ leaving }) => leaving === undefined)
+  // Behind us are those that stay; we leave with the last of them.
+  const path: Path = { pathId: selfPathId, nextHop, ...(staying.length === 0 ? { leaving: true } : {}) }
+  if (!hasLinkBandwidth(route.paths)) return [path]
+  const behind = staying.length === 0 ? route.paths : staying
+  return [{ ...path, linkBandwidth: behind.reduce((sum, { linkBandwidth = 0 }) => sum + linkBandwidth, 0) }]
 }
 
 function sameFamily(paths: readonly Path[], family: Family): readonly Path[] {

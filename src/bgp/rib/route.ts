@@ -27,6 +27,8 @@ export interface Path {
   readonly nextHop: Ip
   /** Bytes per second for the link-bandwidth community; set on all paths of a route or on none. */
   readonly linkBandwidth?: number
+  /** The next hop is about to go: routers are to prefer the others, and to use this one while there is no other (RFC 8326). */
+  readonly leaving?: true
 }
 
 /** A prefix with its next hops. Never without a path: then the route does not exist. */

@@ -1,16 +1,19 @@
 // Which next hops of a route a peer gets when it can not have them all: one where ADD-PATH is missing, at most so many where
 // the peer set a limit. Rendezvous hashing (highest random weight): every replica picks the same ones without talking, the
-// VIPs spread evenly over the nodes, and a node that comes or goes moves only the VIPs it wins or held.
+// VIPs spread evenly over the nodes, and a node that comes or goes moves only the VIPs it wins or held. One that leaves comes
+// after all that stay.
 
 import type { Prefix } from '../../net/prefix.ts'
 import type { Path } from './route.ts'
 
 /**
- * At most `limit` (>= 1) of `paths`, in their order. The subset depends on nothing but seed, prefix and path ids; with one
- * path less, it loses that path and gains at most one.
+ * At most `limit` (>= 1) of `paths`, in their order. The subset depends on nothing but seed, prefix, path ids and who leaves;
+ * with one path less, it loses that path and gains at most one.
  */
 export function selectPaths(paths: readonly Path[], limit: number, seed: string, prefix: Prefix): readonly Path[] {
   if (paths.length <= limit) return paths
+  const staying = paths.filter(({ leaving }) => leaving === undefined)
+  if (staying.length > 0 && staying.length < paths.length) return preferStaying(paths, staying, limit, seed, prefix)
   const key = hashText(prefix, hashText(seed, 0))
   if (limit === 1) return [highest(paths, key)]
   return paths
@@ -19,6 +22,19 @@ export function selectPaths(paths: readonly Path[], limit: number, seed: string,
     .slice(0, limit)
     .map(({ path }) => path)
     .sort((a, b) => a.pathId - b.pathId)
+}
+
+function preferStaying(
+  paths: readonly Path[],
+  staying: readonly Path[],
+  limit: number,
+  seed: string,
+  prefix: Prefix,
+): readonly Path[] {
+  if (staying.length >= limit) return selectPaths(staying, limit, seed, prefix)
+  const leaving = paths.filter((path) => path.leaving !== undefined)
+  const chosen = new Set([...staying, ...selectPaths(leaving, limit - staying.length, seed, prefix)])
+  return paths.filter((path) => chosen.has(path))
 }
 
 function highest(paths: readonly Path[], key: number): Path {

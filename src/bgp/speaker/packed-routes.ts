@@ -90,12 +90,15 @@ function pathNumbers(paths: Path[]): (path: Path) => number {
     const known = byId.get(path.pathId) ?? []
     for (const number of known) {
       const other = paths[number]
-      if (other?.nextHop === path.nextHop && other.linkBandwidth === path.linkBandwidth) return number
+      if (other !== undefined && isSamePath(other, path)) return number
     }
     byId.set(path.pathId, [...known, paths.length])
     return paths.push(path) - 1
   }
 }
+
+const isSamePath = (a: Path, b: Path): boolean =>
+  a.nextHop === b.nextHop && a.linkBandwidth === b.linkBandwidth && a.leaving === b.leaving
 
 function attributeNumbers(attributes: RouteAttributes[]): (of: RouteAttributes) => number {
   const byIdentity = new Map<RouteAttributes, number>()

@@ -28,6 +28,7 @@ export function parseBgpConf(raw: unknown, meta: ObjectMeta, spec: Fields): BgpC
       percent: guard?.integer('percent', { min: 1, max: 100 }) ?? 50,
       minimumVips: guard?.integer('minimumVips', { min: 0, max: 1_000_000 }) ?? 20,
     },
+    drainGraceSeconds: spec.integer('drainGraceSeconds', { min: 0, max: 3600 }) ?? 30,
     communities: namedCommunities(spec),
     status: asObject(asObject(raw)?.['status']) ?? {},
   }

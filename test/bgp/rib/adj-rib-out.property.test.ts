@@ -12,7 +12,16 @@ import type { Route } from '../../../src/bgp/rib/route.ts'
 import { communityFromParts } from '../../../src/net/community.ts'
 import type { Prefix } from '../../../src/net/prefix.ts'
 import { createReceiver, type Receiver } from './receiver.ts'
-import { bothFamilies, type ContextChanges, contextWith, ip, prefix, ribWithTable, routeOver } from './support.ts'
+import {
+  bothFamilies,
+  type ContextChanges,
+  contextWith,
+  ip,
+  prefix,
+  ribWithTable,
+  routeOver,
+  withLeaving,
+} from './support.ts'
 
 type Step =
   | { readonly do: 'set'; readonly route: Route }
@@ -41,13 +50,17 @@ const route = fc
     fc.uniqueArray(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 6 }),
     attributes,
     fc.constantFrom(undefined, undefined, 1e6, 2e6),
+    fc.oneof(fc.constant([]), fc.uniqueArray(fc.integer({ min: 1, max: 12 }), { maxLength: 12 })),
   )
-  .map(([vip, nodes, shared, bandwidth]) =>
-    routeOver(
-      vip,
-      nodes.sort((a, b) => a - b),
-      shared,
-      bandwidth,
+  .map(([vip, nodes, shared, bandwidth, leaving]) =>
+    withLeaving(
+      routeOver(
+        vip,
+        nodes.sort((a, b) => a - b),
+        shared,
+        bandwidth,
+      ),
+      leaving,
     ),
   )
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -94,7 +107,7 @@ function readMessages(rib: AdjRibOut, receiver: Receiver, codec: SessionCodec, m
   return read
 }
 
-/** `key nextHop med bandwidth?` of every path the peer should hold. */
+/** `key nextHop med bandwidth? leaving?` of every path the peer should hold. */
 function desiredTable(desired: ReadonlyMap<Prefix, Route>, context: ExportContext): readonly string[] {
   return [...desired.values()]
     .flatMap((wanted) => {
@@ -102,9 +115,10 @@ function desiredTable(desired: ReadonlyMap<Prefix, Route>, context: ExportContex
       if (!context.codec.families.has(family)) return []
       const paths = exportPaths(wanted, family, context)
       const weighted = hasLinkBandwidth(paths)
-      return paths.map(({ pathId, nextHop }) => {
+      return paths.map(({ pathId, nextHop, leaving }) => {
         const key = context.codec.addPathSend.has(family) ? `${wanted.prefix} ${pathId}` : wanted.prefix
-        return `${key} via ${nextHop} med ${wanted.attributes.med} ${weighted ? 'weighted' : 'equal'}`
+        const med = leaving ? 0xffff_ffff : wanted.attributes.med
+        return `${key} via ${nextHop} med ${med} ${weighted ? 'weighted' : 'equal'} ${leaving ? 'leaving' : 'staying'}`
       })
     })
     .sort()
@@ -114,7 +128,8 @@ const heldTable = (receiver: Receiver): readonly string[] =>
   [...receiver.table]
     .map(([key, { nextHop, attributes: held }]) => {
       const med = Number.parseInt(held.get(4) ?? '', 16)
-      return `${key} via ${nextHop} med ${med} ${held.has(16) ? 'weighted' : 'equal'}`
+      const leaving = held.get(8)?.endsWith('ffff0000') ? 'leaving' : 'staying'
+      return `${key} via ${nextHop} med ${med} ${held.has(16) ? 'weighted' : 'equal'} ${leaving}`
     })
     .sort()
 

@@ -1,11 +1,22 @@
 import { describe, expect, test } from 'vitest'
+import { exportPaths } from '../../../src/bgp/rib/export.ts'
 import { encodeEndOfRib } from '../../../src/bgp/rib/pack.ts'
-import type { RouteAttributes } from '../../../src/bgp/rib/route.ts'
+import type { Route, RouteAttributes } from '../../../src/bgp/rib/route.ts'
 import { parseAsn } from '../../../src/net/asn.ts'
 import { communityFromParts, largeCommunityFromParts } from '../../../src/net/community.ts'
 import { must } from '../../../src/runtime/result.ts'
 import { createReceiver } from './receiver.ts'
-import { announce, type ContextChanges, contextWith, drain, ip, prefix, ribWithTable, routeOver } from './support.ts'
+import {
+  announce,
+  type ContextChanges,
+  contextWith,
+  drain,
+  ip,
+  prefix,
+  ribWithTable,
+  routeOver,
+  withLeaving,
+} from './support.ts'
 
 const hex = (message: Uint8Array): string => Buffer.from(message).toString('hex')
 const header = (length: number): string => `${'ff'.repeat(16)}${length.toString(16).padStart(4, '0')}02`
@@ -333,5 +344,81 @@ describe('link bandwidth', () => {
 
   test('is left out altogether when one path has none', () => {
     expect(received(1e6, undefined)).toEqual([undefined, undefined])
+  })
+})
+
+// RFC 8326: routers turn to the other paths, and use this one while there is none.
+describe('a path that leaves', () => {
+  const received = (changes: ContextChanges, ...routes: readonly Route[]) => {
+    const context = contextWith(changes)
+    const receiver = createReceiver(context.codec)
+    const rib = ribWithTable(context)
+    for (const route of routes) for (const message of announce(rib, route)) receiver.receive(message)
+    return new Map(
+      [...receiver.table].map(([key, { attributes }]) => [
+        key.split(' ')[1],
+        { med: attributes.get(4), localPref: attributes.get(5), communities: attributes.get(8) },
+      ]),
+    )
+  }
+  const own = { med: 10, localPref: 200, communities: [communityFromParts(64512, 1)] }
+  const three = routeOver('203.0.113.10/32', [1, 2, 3], own)
+  const staying = { med: '0000000a', communities: 'fc000001', localPref: undefined }
+  const leaving = { med: 'ffffffff', communities: 'fc000001ffff0000', localPref: undefined }
+
+  test.each<[string, ContextChanges, object, object]>([
+    ['has the community and the worst MED on eBGP', {}, staying, leaving],
+    [
+      'and the least LOCAL_PREF on iBGP',
+      { codec: { sessionType: 'ibgp' } },
+      { ...staying, localPref: '000000c8' },
+      { ...leaving, localPref: '00000000' },
+    ],
+  ])('%s', (_, changes, stays, leaves) => {
+    expect(received(changes, withLeaving(three, [2]))).toEqual(
+      new Map([
+        ['1', stays],
+        ['2', leaves],
+        ['3', stays],
+      ]),
+    )
+  })
+
+  test('is as it was when it stays after all', () => {
+    expect(received({}, three, withLeaving(three, [2]), three).get('2')).toEqual(staying)
+  })
+
+  test('is the only one that is sent again', () => {
+    const rib = ribWithTable(contextWith())
+    announce(rib, three)
+    const messages = announce(rib, withLeaving(three, [2]))
+    const receiver = createReceiver(contextWith().codec)
+    expect(messages.flatMap((message) => receiver.receive(message))).toEqual([
+      { kind: 'announce', key: '203.0.113.10/32 2' },
+    ])
+  })
+
+  test('behind next hop self counts when all leave', () => {
+    const changes: ContextChanges = { nextHopSelf: { ipv4: ip('192.0.2.1') } }
+    expect(received(changes, withLeaving(three, [1, 2])).get('1')).toEqual(staying)
+    expect(received(changes, withLeaving(three, [1, 2, 3])).get('1')).toEqual(leaving)
+  })
+
+  test('behind next hop self adds no bandwidth while others stay', () => {
+    const context = contextWith({ nextHopSelf: { ipv4: ip('192.0.2.1') } })
+    const weighted = routeOver('203.0.113.10/32', [1, 2, 3], {}, 1e6)
+    const bandwidths = [[], [3], [1, 2, 3]].map(
+      (nodes) => exportPaths(withLeaving(weighted, nodes), 'ipv4-unicast', context)[0]?.linkBandwidth,
+    )
+    expect(bandwidths).toEqual([3e6, 2e6, 3e6])
+  })
+
+  test('without room for its attributes is not sent, and costs no other', () => {
+    // Room for two entries of nine octets, or for MED and one more community.
+    const communities = Array.from({ length: 1000 }, (_, i) => communityFromParts(64512, i))
+    const crowded = routeOver('203.0.113.10/32', [1, 2], { communities })
+    const changes: ContextChanges = { codec: { messageBytesMaxSend: 4066 } }
+    expect([...received(changes, crowded).keys()]).toEqual(['1', '2'])
+    expect([...received(changes, crowded, withLeaving(crowded, [1])).keys()]).toEqual(['2'])
   })
 })

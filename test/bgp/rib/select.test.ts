@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { selectPaths } from '../../../src/bgp/rib/select.ts'
-import { routeOver } from './support.ts'
+import { routeOver, withLeaving } from './support.ts'
 
 const vip = (i: number): string => `198.18.${i >> 8}.${i & 255}/32`
 const nodes = (count: number): readonly number[] => Array.from({ length: count }, (_, i) => i + 1)
@@ -58,5 +58,19 @@ describe('choosing paths for a peer that can not have them all', () => {
         },
       ),
     )
+  })
+
+  test('a path that leaves comes after all that stay, and what it held moves as if it had left', () => {
+    const ids = nodes(9)
+    for (let i = 0; i < 50; i++) {
+      const route = withLeaving(routeOver(vip(i), ids), [2, 5, 7])
+      const pick = (limit: number): readonly number[] =>
+        selectPaths(route.paths, limit, 'seed', route.prefix).map(({ pathId }) => pathId)
+      const staying = ids.filter((id) => ![2, 5, 7].includes(id))
+      for (const limit of [1, 3, 6]) expect(pick(limit)).toEqual(chosen(vip(i), staying, limit))
+      const more = pick(7)
+      expect(more.filter((id) => staying.includes(id))).toEqual(staying)
+      expect(more).toHaveLength(7)
+    }
   })
 })

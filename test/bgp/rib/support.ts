@@ -55,6 +55,12 @@ export function routeOver(
   return { prefix: prefix(text), attributes: { ...plainAttributes, ...attributes }, paths }
 }
 
+/** The route, with these nodes leaving. */
+export const withLeaving = ({ paths, ...route }: Route, leaving: readonly number[]): Route => ({
+  ...route,
+  paths: paths.map((path) => (leaving.includes(path.pathId) ? { ...path, leaving: true } : path)),
+})
+
 /** An AdjRibOut with a table of its own, which follows every update. */
 export function ribWithTable(context: ExportContext): AdjRibOut {
   const table = new Map<Prefix, Route>()

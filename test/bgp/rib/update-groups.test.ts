@@ -9,7 +9,7 @@ import type { Route } from '../../../src/bgp/rib/route.ts'
 import { createUpdateGroups, type UpdateGroups, type UpdateStream } from '../../../src/bgp/rib/update-groups.ts'
 import type { Prefix } from '../../../src/net/prefix.ts'
 import { createReceiver, type Receiver } from './receiver.ts'
-import { bothFamilies, type ContextChanges, contextWith, ip, prefix, routeOver } from './support.ts'
+import { bothFamilies, type ContextChanges, contextWith, ip, prefix, routeOver, withLeaving } from './support.ts'
 
 /** Tables and those who are told what is in them. */
 class World {
@@ -85,7 +85,7 @@ class Listener {
     const wanted = [...this.#world.tables[this.table].values()].flatMap((route) => {
       const family: Family = route.prefix.includes(':') ? 'ipv6-unicast' : 'ipv4-unicast'
       return exportPaths(route, family, context).map(
-        ({ nextHop }) => `${route.prefix} ${nextHop} ${route.attributes.med}`,
+        ({ nextHop, leaving }) => `${route.prefix} ${nextHop} ${leaving ? medMax : route.attributes.med}`,
       )
     })
     const held = [...this.receiver.table].map(([key, { nextHop, attributes }]) => {
@@ -101,6 +101,8 @@ class Listener {
   }
 }
 
+/** MED of a path that leaves. */
+const medMax = 0xffff_ffff
 const med = (value: number) => ({ med: value })
 const vip = (index: number): string => `198.18.${index >> 8}.${index & 255}/32`
 const many = (count: number, nodes: readonly number[]): readonly Route[] =>
@@ -271,14 +273,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 12,
     arbitrary: fc
-      .tuple(table, fc.constantFrom(...vips), nodes, fc.constantFrom(0, 10))
-      .map(([of, text, over, value]): Step => {
+      .tuple(table, fc.constantFrom(...vips), nodes, fc.constantFrom(0, 10), fc.constantFrom([], [1], [1, 2]))
+      .map(([of, text, over, value, leaving]): Step => {
         const route = routeOver(
           text,
           over.toSorted((a, b) => a - b),
           med(value),
         )
-        return { do: 'set', table: of, route }
+        return { do: 'set', table: of, route: withLeaving(route, leaving) }
       }),
   },
   {

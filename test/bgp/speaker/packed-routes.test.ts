@@ -10,13 +10,19 @@ import { parseIp } from '../../../src/net/ip.ts'
 import { parsePrefix } from '../../../src/net/prefix.ts'
 import { must } from '../../../src/runtime/result.ts'
 
-// Some ids stand for several next hops, and some next hops come with and without a bandwidth.
+// Some ids stand for several next hops, and some next hops come with and without a bandwidth, staying and leaving.
 const path: fc.Arbitrary<Path> = fc
-  .tuple(fc.integer({ min: 1, max: 5 }), fc.constantFrom('10.0.0.1', '10.0.0.2', 'fd00::1'), fc.constantFrom(0, 1e6))
-  .map(([pathId, nextHop, linkBandwidth]) => ({
+  .tuple(
+    fc.integer({ min: 1, max: 5 }),
+    fc.constantFrom('10.0.0.1', '10.0.0.2', 'fd00::1'),
+    fc.constantFrom(0, 1e6),
+    fc.boolean(),
+  )
+  .map(([pathId, nextHop, linkBandwidth, leaving]) => ({
     pathId,
     nextHop: must(parseIp(nextHop)),
     ...(linkBandwidth === 0 ? {} : { linkBandwidth }),
+    ...(leaving ? { leaving: true } : {}),
   }))
 const attributes: fc.Arbitrary<RouteAttributes> = fc
   .tuple(fc.constantFrom(undefined, 0, 10), fc.constantFrom(undefined, 10), fc.nat({ max: 2 }))

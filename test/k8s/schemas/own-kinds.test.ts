@@ -43,6 +43,7 @@ test('a BgpConf that says only its AS number has every default', () => {
     origin: 'IGP',
     maxNextHops: 0,
     withdrawGuard: { percent: 50, minimumVips: 20 },
+    drainGraceSeconds: 30,
     communities: new Map(),
     status: {},
   })

@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest'
+import { createDrainWatch } from '../../src/controller/drain-watch.ts'
+import { drainAnnotation } from '../../src/plan/drain.ts'
+import { createVirtualClock } from '../../src/runtime/virtual-clock.ts'
+import { node } from '../vip/cluster.ts'
+
+const nodesWith = (value: string | undefined) =>
+  new Map([['n1', node('n1', [], { meta: { annotations: value === undefined ? {} : { [drainAnnotation]: value } } })]])
+
+/** A watch whose owner plans when it is due, and the phases of n1 that it planned with, by seconds. */
+function watchOf() {
+  const clock = createVirtualClock()
+  const planned: string[] = []
+  const watch = createDrainWatch({ clock, onDue: () => plan() })
+  const plan = (): void => {
+    planned.push(`${clock.monotonicMs() / 1000} s: ${watch.phases(30).get('n1') ?? 'no drain'}`)
+  }
+  return { clock, planned, watch, plan }
+}
+
+test('a plan is due when the grace time is over, and not before', () => {
+  const { clock, planned, watch, plan } = watchOf()
+  watch.setNodes(nodesWith(undefined))
+  plan()
+  watch.setNodes(nodesWith('true'))
+  plan()
+  clock.advance(10_000)
+  plan()
+  clock.advance(100_000)
+  expect(planned).toEqual(['0 s: no drain', '0 s: leaving', '10 s: leaving', '30 s: left'])
+})
+
+test('a drain that is taken back is due no more, and neither is one that nobody waits for', () => {
+  const { clock, planned, watch, plan } = watchOf()
+  watch.setNodes(nodesWith(undefined))
+  watch.setNodes(nodesWith('true'))
+  plan()
+  watch.setNodes(nodesWith(undefined))
+  plan()
+  clock.advance(100_000)
+  watch.setNodes(nodesWith('true'))
+  plan()
+  watch.stop()
+  clock.advance(100_000)
+  expect(planned).toEqual(['0 s: leaving', '0 s: no drain', '100 s: leaving'])
+})
+
+test('a drain that begins in months is looked at every minute, as the clock may be set', () => {
+  const { clock, planned, watch, plan } = watchOf()
+  watch.setNodes(nodesWith('2099-01-01T00:00:00Z'))
+  plan()
+  clock.advance(120_000)
+  expect(planned).toEqual(['0 s: staying', '60 s: staying', '120 s: staying'])
+})

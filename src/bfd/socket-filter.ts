@@ -5,6 +5,7 @@
 // `network` are relative to the IP header. Where a program ends, its result is how many octets of the packet to keep; 0 drops it.
 
 import { type IpFamily, ipToBytes } from '../net/ip.ts'
+import { littleEndian } from '../runtime/libc.ts'
 import type { TtlRule } from './transport.ts'
 
 /** SO_ATTACH_FILTER takes an array of these, packed. */
@@ -71,4 +72,17 @@ function ttlRule(family: IpFamily, { address, ttlMin }: TtlRule): readonly Instr
 function wordsOf(bytes: Uint8Array): readonly number[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return Array.from({ length: bytes.length / 4 }, (_, i) => view.getUint32(4 * i))
+}
+
+/** The program as SO_ATTACH_FILTER takes it. */
+export function packFilter(filter: readonly Instruction[]): Uint8Array {
+  const bytes = new Uint8Array(8 * filter.length)
+  const view = new DataView(bytes.buffer)
+  filter.forEach(({ code, ifTrue, ifFalse, operand }, i) => {
+    view.setUint16(8 * i, code, littleEndian)
+    view.setUint8(8 * i + 2, ifTrue)
+    view.setUint8(8 * i + 3, ifFalse)
+    view.setUint32(8 * i + 4, operand, littleEndian)
+  })
+  return bytes
 }

@@ -1,13 +1,36 @@
-// The socket options that Node has no words for (TTL, GTSM, TCP-MD5, DSCP), set by libc through koffi on descriptors that Node
-// then takes over. Loaded when the first socket needs it: an agent that never speaks BGP pays nothing. Linux only.
+// The socket options that Node has no words for (TTL, GTSM, TCP-MD5, DSCP), set by libc on descriptors that Node then takes over.
 //
-//   struct sockaddr_in    family(2, host order) port(2) address(4) zero(8)
-//   struct sockaddr_in6   family(2, host order) port(2) flowinfo(4) address(16) scope(4, host order)
 //   struct tcp_md5sig     sockaddr_storage(128) flags(1) prefixlen(1) keylen(2) ifindex(4) key(80)
 
-import { createRequire } from 'node:module'
-import { getSystemErrorMap } from 'node:util'
-import { familyOf, type Ip, type IpFamily, writeIp } from '../../net/ip.ts'
+import { socketAddress } from '../../bfd/socket-address.ts'
+import { familyOf, type Ip, type IpFamily } from '../../net/ip.ts'
+import {
+  AF_INET,
+  AF_INET6,
+  type Descriptor,
+  IP_MINTTL,
+  IP_TOS,
+  IP_TTL,
+  IPV6_MINHOPCOUNT,
+  IPV6_TCLASS,
+  IPV6_UNICAST_HOPS,
+  IPV6_V6ONLY,
+  type Libc,
+  lastError,
+  littleEndian,
+  loadLibc,
+  networkControl,
+  SO_REUSEADDR,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+  SOL_TCP,
+  setIntOption,
+  TCP_MD5SIG,
+} from '../../runtime/libc.ts'
 import { err, ok, type Result } from '../../runtime/result.ts'
 import type { SocketOptions } from './transport.ts'
 
@@ -16,9 +39,6 @@ export interface NativeError {
   readonly code: 'native/unavailable' | 'native/refused'
   readonly reason: string
 }
-
-/** A descriptor of a socket that is not connected; whoever holds it closes it, or gives it to Node. */
-export type Descriptor = number
 
 export interface NativeSockets {
   /** A TCP socket for a connection, with its options, bound to `sourceAddress` where there is one. */
@@ -35,81 +55,24 @@ export interface NativeSockets {
   readonly close: (fd: Descriptor) => void
 }
 
-const AF_INET = 2
-const AF_INET6 = 10
-const SOCK_STREAM = 1
-const SOCK_NONBLOCK = 0o4000
-const SOCK_CLOEXEC = 0o2000000
-const SOL_IP = 0
-const SOL_SOCKET = 1
-const SOL_TCP = 6
-const SOL_IPV6 = 41
-const IP_TOS = 1
-const IP_TTL = 2
-const IP_MINTTL = 21
-const IPV6_UNICAST_HOPS = 16
-const IPV6_V6ONLY = 26
-const IPV6_TCLASS = 67
-const IPV6_MINHOPCOUNT = 73
-const SO_REUSEADDR = 2
-const TCP_MD5SIG = 14
-
-/** CS6: routing protocols go before the traffic they route (RFC 4271 appendix F: precedence Internet Control). */
-const networkControl = 0xc0
 /** GTSM peers accept no SYN-ACK with less. */
 export const ttlOfListener = 255
 const ttlSystem = 64
 export const passwordBytesMax = 80
 
-/** The functions of libc as koffi hands them out. */
-interface Libc {
-  readonly socket: (family: number, type: number, protocol: number) => number
-  readonly setsockopt: (fd: number, level: number, name: number, value: Uint8Array, length: number) => number
-  readonly bind: (fd: number, address: Uint8Array, length: number) => number
-  readonly close: (fd: number) => number
-  readonly interfaceIndex: (name: string) => number
-  readonly errno: () => number
-}
-
 let loaded: Result<NativeSockets, NativeError> | undefined
 
 /** The kernel's sockets; loads the library at the first call. */
 export function loadNativeSockets(): Result<NativeSockets, NativeError> {
-  loaded ??= load()
+  if (loaded !== undefined) return loaded
+  const libc = loadLibc()
+  loaded = libc.ok ? ok(createNativeSockets(libc.value)) : err({ code: 'native/unavailable', reason: libc.error })
   return loaded
 }
 
-function load(): Result<NativeSockets, NativeError> {
-  const refuse = (reason: string): Result<never, NativeError> => err({ code: 'native/unavailable', reason })
-  if (process.platform !== 'linux') return refuse(`socket options are known for linux, not for ${process.platform}`)
-  try {
-    // Not an import: it would load the library, and cost its memory, with the module.
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
-    const c = koffi.load(null)
-    return ok(
-      createNativeSockets({
-        socket: c.func('int socket(int family, int type, int protocol)') as Libc['socket'],
-        setsockopt: c.func(
-          'int setsockopt(int fd, int level, int name, const void *value, uint32_t length)',
-        ) as Libc['setsockopt'],
-        bind: c.func('int bind(int fd, const void *address, uint32_t length)') as Libc['bind'],
-        close: c.func('int close(int fd)') as Libc['close'],
-        interfaceIndex: c.func('uint32_t if_nametoindex(const char *name)') as Libc['interfaceIndex'],
-        errno: () => koffi.errno(),
-      }),
-    )
-  } catch (error) {
-    return refuse(`the library for socket options (koffi) can not be loaded: ${messageOf(error)}`)
-  }
-}
-
-const messageOf = (error: unknown): string =>
-  error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
-
 function createNativeSockets(libc: Libc): NativeSockets {
   const refusal = (doing: string): NativeError => {
-    const number = libc.errno()
-    const [name = `errno ${number}`, words = 'unknown error'] = getSystemErrorMap().get(-number) ?? []
+    const { name, words } = lastError(libc)
     return { code: 'native/refused', reason: `${doing}: ${words} (${name})` }
   }
 
@@ -119,8 +82,7 @@ function createNativeSockets(libc: Libc): NativeSockets {
     name: number,
     value: number,
     doing: string,
-  ): NativeError | undefined =>
-    libc.setsockopt(fd, level, name, hostOrder32(value), 4) === 0 ? undefined : refusal(doing)
+  ): NativeError | undefined => (setIntOption(libc, fd, level, name, value) ? undefined : refusal(doing))
 
   const setHops = (fd: Descriptor, family: IpFamily, { ttl, ttlMin }: SocketOptions): NativeError | undefined => {
     const [level, hops, least] =
@@ -199,25 +161,6 @@ function createNativeSockets(libc: Libc): NativeSockets {
     setKey,
     close: (fd) => void libc.close(fd),
   }
-}
-
-const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
-
-function hostOrder32(value: number): Uint8Array {
-  const bytes = new Uint8Array(4)
-  new DataView(bytes.buffer).setUint32(0, value, littleEndian)
-  return bytes
-}
-
-function socketAddress(address: Ip, port: number, scope: number): Uint8Array {
-  const isIpv4 = familyOf(address) === 'IPv4'
-  const bytes = new Uint8Array(isIpv4 ? 16 : 28)
-  const view = new DataView(bytes.buffer)
-  view.setUint16(0, isIpv4 ? AF_INET : AF_INET6, littleEndian)
-  view.setUint16(2, port)
-  writeIp(address, bytes, isIpv4 ? 4 : 8)
-  if (!isIpv4) view.setUint32(24, scope, littleEndian)
-  return bytes
 }
 
 const storageBytes = 128

@@ -4,8 +4,9 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { familyOf, type Ip, type IpFamily, parseIp } from '../../net/ip.ts'
 import type { Clock } from '../../runtime/clock.ts'
+import type { Descriptor } from '../../runtime/libc.ts'
 import { must, type Result } from '../../runtime/result.ts'
-import { type Descriptor, type NativeError, type NativeSockets, ttlOfListener } from './native-sockets.ts'
+import { type NativeError, type NativeSockets, ttlOfListener } from './native-sockets.ts'
 import { codeOf, createTcpConnection } from './tcp-connection.ts'
 import {
   type AcceptOptions,

@@ -1,6 +1,7 @@
 // What a router has of what we announce: paths, attributes, and the forwarding table that they make.
 
 import { expect } from 'vitest'
+import type { Route } from '../../../src/bgp/rib/route.ts'
 import { waitFor } from '../../../src/lab/netns/wait.ts'
 import { communityFromParts, largeCommunityFromParts } from '../../../src/net/community.ts'
 import { ip, prefix, routeOver, speakerAddress, vips } from '../bench.ts'
@@ -21,6 +22,50 @@ const allNextHops = (session: 'ebgp' | 'ibgp'): Feature => ({
     }
     const sessions = await router.sessions()
     expect(sessions).toEqual([expect.objectContaining({ peer: speakerAt, established: true, paths: 8 })])
+  },
+})
+
+/** The routes over these nodes, of which some leave. */
+const leavingOf = (over: readonly number[], leaving: readonly number[]): readonly Route[] =>
+  bothOver(over).map(({ paths, ...route }) => ({
+    ...route,
+    paths: paths.map((path) => (leaving.includes(path.pathId) ? { ...path, leaving: true } : path)),
+  }))
+
+const aPathThatLeaves = (session: 'ebgp' | 'ibgp'): Feature => ({
+  name: `${session === 'ebgp' ? 'eBGP' : 'iBGP'}: a next hop that leaves is out of the group once all replicas say so, serves where it is the only one, and comes back`,
+  except: withoutKernelTable,
+  run: async ({ begin }) => {
+    const { router, speaker, replica, established } = await begin({ session, replica: true })
+    await established()
+    await replica().waitForStatus('tor', 'Established', ({ state }) => state === 'Established')
+    const forwardsTo = async (over: readonly number[]): Promise<void> => {
+      for (const vip of vips) {
+        const expected = bothOver(over)
+          .filter((route) => route.prefix === vip)
+          .flatMap(({ paths }) => paths.map(({ nextHop }) => nextHop))
+        let seen: readonly string[] = []
+        await waitFor(
+          async () => {
+            seen = await router.kernelNextHops(vip)
+            return seen.join() === [...expected].sort().join()
+          },
+          { what: `${vip} over ${expected.join(' ')} in the kernel`, evidence: () => seen.join(' ') },
+        )
+      }
+    }
+    await forwardsTo(nodes)
+    const [first = 0, second = 0, ...others] = nodes
+    // The second leg is the proof that the router has read what came with it.
+    speaker().announce(...leavingOf(nodes, [first, second]))
+    replica().announce(...leavingOf(nodes, [second]))
+    await forwardsTo([first, ...others])
+    replica().announce(...leavingOf(nodes, [first, second]))
+    await forwardsTo(others)
+    for (const each of [speaker(), replica()]) each.announce(...leavingOf([first], [first]))
+    await forwardsTo([first])
+    for (const each of [speaker(), replica()]) each.announce(...bothOver(nodes))
+    await forwardsTo(nodes)
   },
 })
 
@@ -113,6 +158,8 @@ export const routeFeatures: readonly Feature[] = [
       }
     },
   },
+  aPathThatLeaves('ebgp'),
+  aPathThatLeaves('ibgp'),
   {
     name: 'IPv4 VIPs over IPv6 next hops (RFC 8950)',
     except: {

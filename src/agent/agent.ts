@@ -111,7 +111,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
           ...{ client, namespace, clock, random, log, signal },
           labelSelector: 'bellhop.io/role=controller',
         }),
-        log,
+        { clock, log, signal },
       )
     : undefined
   const sources: StatusSources = {
@@ -136,9 +136,12 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
   log.info({ event: 'agent-ended', node, rulesLeft: true })
 }
 
-function startAnswering(heartbeats: HeartbeatWatch, log: Log): BfdThread {
+function startAnswering(
+  heartbeats: HeartbeatWatch,
+  { clock, log, signal }: Pick<AgentDeps, 'clock' | 'log'> & { readonly signal: AbortSignal },
+): BfdThread {
   const bfd = createBfdThread({ ports: { local: livenessPorts.agent, remote: livenessPorts.controller }, log })
-  answerControllers({ bfd, heartbeats })
+  answerControllers({ bfd, heartbeats, clock, signal })
   return bfd
 }
 

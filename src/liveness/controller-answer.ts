@@ -1,28 +1,53 @@
-// An agent's side of liveness: it has a session with every controller that a Lease names, and draws no conclusions from any.
+// An agent's side of liveness: it has a session with every controller that a Lease names, and with every one that it has heard not
+// long ago though no Lease names it, and draws no conclusions from any.
 
-import { systemOnLink } from '../bfd/on-link.ts'
+import { type OnLink, systemOnLink } from '../bfd/on-link.ts'
 import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
 import { type Ip, parseIp } from '../net/ip.ts'
+import type { CancelTimer, Clock } from '../runtime/clock.ts'
 import type { BfdThread } from './bfd-thread.ts'
 import { sessionsWithControllers } from './watched-sessions.ts'
 
 export interface ControllerAnswerOptions {
-  readonly bfd: BfdThread
+  readonly bfd: Pick<BfdThread, 'setSessions' | 'onTidings'>
   /** Of the controllers. */
-  readonly heartbeats: HeartbeatWatch
+  readonly heartbeats: Pick<HeartbeatWatch, 'signs' | 'onChange'>
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  readonly isOnLink?: OnLink
 }
 
-/** Begins to answer; ends with the thread. */
-export function answerControllers({ bfd, heartbeats }: ControllerAnswerOptions): void {
-  const heard = new Set<Ip>()
-  const answer = (): void => bfd.setSessions(sessionsWithControllers(heartbeats.signs().values(), heard, systemOnLink))
+/**
+ * For so long a controller that has fallen silent is called, though its Lease is gone: it may be cut off from the API server and
+ * announce on, and a node that it does not hear for a second must not be dead to it from then on. A packet a second.
+ */
+export const calledMs = 3_600_000
+
+/** Begins to answer; ends with the signal. */
+export function answerControllers(options: ControllerAnswerOptions): void {
+  const { bfd, heartbeats, clock, signal, isOnLink = systemOnLink } = options
+  /** Until when they count, by the monotonic clock; Infinity while they are heard. */
+  const heard = new Map<Ip, number>()
+  let cancelForget: CancelTimer = () => {}
+  const answer = (): void => {
+    const nowMs = clock.monotonicMs()
+    for (const [address, untilMs] of heard) if (untilMs <= nowMs) heard.delete(address)
+    cancelForget()
+    if (signal.aborted) return
+    const nextMs = Math.min(...heard.values())
+    if (Number.isFinite(nextMs)) cancelForget = clock.setTimer(nextMs - nowMs, answer)
+    bfd.setSessions(sessionsWithControllers(heartbeats.signs().values(), heard.keys(), isOnLink))
+  }
+  signal.addEventListener('abort', () => cancelForget(), { once: true })
   heartbeats.onChange(answer)
   bfd.onTidings(({ changes }) => {
-    for (const { key, to } of changes) {
+    for (const { key, from, to, remoteState } of changes) {
       const address = parseIp(key)
       if (!address.ok) continue
-      if (to === 'Up') heard.add(address.value)
-      else heard.delete(address.value)
+      if (to === 'Up') heard.set(address.value, Number.POSITIVE_INFINITY)
+      // It has taken its leave, and it has a Lease when it comes back.
+      else if (remoteState === 'AdminDown') heard.delete(address.value)
+      else if (from === 'Up') heard.set(address.value, clock.monotonicMs() + calledMs)
     }
     answer()
   })

@@ -42,12 +42,14 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
   }, timeout)
   afterAll(() => replicas?.destroy())
   beforeEach(() => replicas.watch.reset())
-  // Whatever a test that failed left undone: the next one begins with three replicas.
+  // Whatever a test that failed left undone: the next one begins with three replicas and three pods that are ready.
   afterEach(async () => {
     for (const load of loads.splice(0)) await load.stop()
     const { stage } = replicas
     for (const node of stage.nodes) if (!stage.controllers.has(node.name)) await stage.startController(node)
-  })
+    const ready = await stage.readyNodes()
+    for (const node of stage.nodes) if (!ready.includes(node)) await setReady(node, true)
+  }, timeout)
 
   const others = (...gone: readonly LabNode[]): readonly LabNode[] =>
     replicas.stage.nodes.filter((node) => !gone.includes(node))
@@ -237,7 +239,7 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
   test('a leader cut off from the API server announces on while another leads, and catches up', {
     timeout,
   }, async () => {
-    const { lab, stage, watch } = replicas
+    const { lab, stage } = replicas
     const [node1, node2, node3] = stage.nodes
     const [leaf1] = lab.routers
     const cutOff = await leading()
@@ -262,13 +264,34 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
           const nextHops = await told(node)
           return nextHops.includes(node2.address.ipv4) ? `it says ${nextHops.join()}` : undefined
         })
-      expect(await told(cutOff)).toContain(node2.address.ipv4)
+      // What it does not hear for a moment it takes out, and in again: for that it needs no API server. Nor does a busy machine.
+      const says = (node: LabNode, { present }: { readonly present: boolean }): Promise<void> =>
+        becomes(`${cutOff.name} to announce ${node.name} ${present ? 'on' : 'no more'}`, async () => {
+          const nextHops = await told(cutOff)
+          return nextHops.includes(node.address.ipv4) === present
+            ? undefined
+            : `it says ${nextHops.join() || 'nothing'}`
+        })
+      await says(node2, { present: true })
+      const [unheard = node2] = others(cutOff, node2)
+      const silence = (verb: '-I' | '-D'): Promise<unknown> =>
+        Promise.all(
+          [
+            ['INPUT', '-s', unheard.address.ipv4, '-p', 'udp'],
+            ['OUTPUT', '-d', unheard.address.ipv4, '-p', 'udp'],
+          ].map((rule) => cutOff.namespace.run(['iptables', '-w', verb, ...rule, '-j', 'DROP'])),
+        )
+      await silence('-I')
+      try {
+        await says(unheard, { present: false })
+      } finally {
+        await silence('-D')
+      }
+      await says(unheard, { present: true })
     } finally {
       await cutOff.setManagement('up')
     }
-    watch.reset()
     await becomes('it catches up', stage.leavesHold([node1, node3]))
-    expect(watch.wrong().ms).toBeLessThan(holdTimeMs)
     await setReady(node2, true)
     await allIsWell()
     const [service] = await replicas.json('service meanwhile')

@@ -75,7 +75,9 @@ export function createAnnouncer({ planner, speaker, onGuarded }: AnnouncerOption
       plan !== undefined &&
       !withdrawing.has(vip) &&
       !guard.heldVips.has(vip) &&
-      (plan.vips.get(vip)?.peers.length ?? 0) === 0,
+      (plan.vips.get(vip)?.peers.length ?? 0) === 0 &&
+      // Agents withdraw by themselves, when they see what this plan was made from.
+      (plan.vips.get(vip)?.nodePeers ?? []).length === 0,
 
     step: (view, changes, context) => {
       const previous = plan

@@ -88,6 +88,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     ...{ ...base, store, announcer, serviceClass },
     replica: { name, node, sinceMs: clock.wallMs() },
     replicas: presence.replicas,
+    agents: presence.agents,
   })
   const leadership = createLeadership({
     ...{ client, store, clock, log, serviceClass, name },

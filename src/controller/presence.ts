@@ -6,7 +6,7 @@ import { type HeartbeatWatch, startHeartbeat, watchHeartbeats } from '../k8s/hea
 import type { Node } from '../k8s/objects.ts'
 import { type AgentWatch, createAgentWatch } from '../liveness/agent-watch.ts'
 import { createBfdThread } from '../liveness/bfd-thread.ts'
-import { controllerAnnotation, livenessPorts } from '../liveness/watched-sessions.ts'
+import { controllerAnnotation, livenessPorts, nodeAnnotation } from '../liveness/watched-sessions.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
@@ -32,6 +32,11 @@ export interface PresenceOptions {
 export interface Presence {
   /** The Leases of all replicas. */
   readonly replicas: HeartbeatWatch
+  readonly agents: {
+    /** Nodes whose agents run, by their Leases and by BFD; undefined before the Leases were listed. */
+    readonly running: () => ReadonlySet<string> | undefined
+    readonly onChange: (listener: () => void) => void
+  }
   /** As the plan reads it; another map when it changed. */
   readonly nodeLiveness: () => PlanContext['nodeLiveness']
   /** The cluster's Nodes changed. Whoever calls plans afterwards: `onLiveness` is not called. */
@@ -62,11 +67,12 @@ export function startPresence(options: PresenceOptions): Presence {
   const bfd = options.bfd
     ? createBfdThread({ ports: { local: livenessPorts.controller, remote: livenessPorts.agent }, log })
     : undefined
+  const agentLeases = watchHeartbeats({ ...leases, labelSelector: `${roleLabel}=agent` })
   const agents: AgentWatch | undefined =
     bfd &&
     createAgentWatch({
       ...{ bfd, log },
-      heartbeats: watchHeartbeats({ ...leases, labelSelector: `${roleLabel}=agent` }),
+      heartbeats: agentLeases,
       ownNode: node,
       onChange: options.onLiveness,
       onMoved: () => heartbeat.renew(),
@@ -84,10 +90,22 @@ export function startPresence(options: PresenceOptions): Presence {
   })
   return {
     replicas: watchHeartbeats({ ...leases, labelSelector: `${roleLabel}=controller` }),
+    agents: {
+      onChange: agentLeases.onChange,
+      running: () =>
+        agentLeases.facts().synced ? runningOf(agentLeases, agents?.nodeLiveness() ?? noLiveness) : undefined,
+    },
     nodeLiveness: () => agents?.nodeLiveness() ?? noLiveness,
     setNodes: (nodes) => agents?.setNodes(nodes),
     died: bfd?.died ?? new Promise(() => {}),
     stop: async () => bfd?.stop(),
     left: heartbeat.stopped,
   }
+}
+
+function runningOf(leases: HeartbeatWatch, liveness: PlanContext['nodeLiveness']): ReadonlySet<string> {
+  const nodes = [...leases.signs().values()].flatMap(({ alive, annotations }) =>
+    alive ? [annotations[nodeAnnotation] ?? ''] : [],
+  )
+  return new Set(nodes.filter((node) => liveness.get(node) !== 'down'))
 }

@@ -6,6 +6,7 @@ import type { Announcer } from '../announce/announcer.ts'
 import type { KubeClient } from '../k8s/client.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { Fence } from '../k8s/fence.ts'
+import { replicaManager } from '../k8s/field-managers.ts'
 import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
 import type { ClusterView, Kind, ObjectMeta } from '../k8s/objects.ts'
 import {
@@ -24,6 +25,7 @@ import type { Log } from '../runtime/log.ts'
 import { createTrigger } from '../runtime/trigger.ts'
 import type { Allocation, ServiceClassRule } from '../vip/types.ts'
 import { departedEntries } from './departed.ts'
+import type { Presence } from './presence.ts'
 import { createServiceConditions, type ServiceConditions } from './service-conditions.ts'
 
 export interface ReporterOptions {
@@ -33,6 +35,8 @@ export interface ReporterOptions {
   readonly replica: { readonly name: string; readonly node: string; readonly sinceMs: number }
   /** The Leases of all replicas. */
   readonly replicas: HeartbeatWatch
+  /** Nodes whose agents run, as far as is known. */
+  readonly agents: Pick<Presence['agents'], 'running' | 'onChange'>
   readonly serviceClass: ServiceClassRule
   readonly clock: Clock
   readonly random: Random
@@ -80,6 +84,7 @@ export function createReporter(options: ReporterOptions): Reporter {
     const allocation = leader?.allocation()
     const listenError = announcer.listenError()
     const alive = aliveReplicas(options)
+    const agents = options.agents.running()
     const startMs = clock.monotonicMs()
     const report = reporting({
       view: store.view(),
@@ -89,13 +94,14 @@ export function createReporter(options: ReporterOptions): Reporter {
       guarded: announcer.guarded,
       replica,
       ...(alive === undefined ? {} : { replicas: alive }),
+      ...(agents === undefined ? {} : { agents }),
       ...(allocation === undefined ? {} : { allocation }),
       ...(listenError === undefined ? {} : { listenError }),
     })
     ownStatuses.submit(byKey(of(report, 'replica', replicaManager(replica.name))))
     busyMs = clock.monotonicMs() - startMs
     if (leader === undefined || allocation === undefined || tooSoon) return
-    const departed = alive === undefined ? [] : departedEntries(store.view(), alive, replicaManager)
+    const departed = departedEntries(store.view(), { replicas: alive, agents })
     leader.statuses.submit(byKey([...of(report, 'leader', 'bellhop-leader'), ...departed]))
     busyMs = clock.monotonicMs() - startMs
     for (const { name, alive: speaks } of options.replicas.signs().values())
@@ -130,6 +136,7 @@ export function createReporter(options: ReporterOptions): Reporter {
     onError: (error) => log.error({ event: 'report-failed', message: String(error) }),
   })
   options.replicas.onChange(() => trigger.pull())
+  options.agents.onChange(() => trigger.pull())
 
   return {
     pull: trigger.pull,
@@ -156,9 +163,6 @@ function aliveReplicas({ replica, replicas }: ReporterOptions): ReadonlySet<stri
   const alive = [...replicas.signs().values()].filter((sign) => sign.alive).map(({ identity }) => identity)
   return new Set([replica.name, ...alive])
 }
-
-/** The field manager under which a replica writes its own entries. */
-const replicaManager = (replica: string): string => `bellhop-${replica}`
 
 const of = (report: Report, role: DesiredStatus['fieldManagerRole'], fieldManager: string): readonly WrittenStatus[] =>
   report.statuses

@@ -24,11 +24,15 @@ export interface NextHops {
   readonly everyNode: boolean
 }
 
-/** The eligible nodes for one VIP of `family`. Never throws a VIP away for one bad node. */
+/**
+ * The eligible nodes for one VIP of `family`. Never throws a VIP away for one bad node. `onlyNode`: of the others nothing is known,
+ * and nothing wanted.
+ */
 export function planNextHops(
   backends: readonly Backends[],
   nodes: ReadonlyMap<string, NodeEligibility>,
   family: IpFamily,
+  onlyNode?: string,
 ): NextHops {
   const total = backends.reduce((sum, { counted }) => sum + counted.total, 0)
   const none = { hops: [], excluded: [], everyNode: false }
@@ -49,7 +53,14 @@ export function planNextHops(
         message: 'externalTrafficPolicy is Local, and no node hosts an endpoint of every Service',
       },
     }
-  return { ...judge(candidates, nodes, family), everyNode }
+  if (onlyNode === undefined) return { ...judge(candidates, nodes, family), everyNode }
+  const endpoints = candidates.get(onlyNode)
+  if (endpoints !== undefined) return { ...judge(new Map([[onlyNode, endpoints]]), nodes, family), everyNode }
+  return {
+    ...none,
+    everyNode,
+    refusal: { reason: 'NoLocalEndpoints', message: `node ${onlyNode} hosts no endpoint that counts` },
+  }
 }
 
 // Endpoints that name no node count as reachable from every node, but only through `Cluster` forwarding.

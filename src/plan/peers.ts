@@ -2,10 +2,11 @@
 // configured as it was meant is refused: a session with half of its settings would be worse than none.
 
 import type { PeerConfig, TableName } from '../bgp/speaker/protocol.ts'
-import type { BgpConf, BgpPeer, ClusterView, Secret } from '../k8s/objects.ts'
+import { type BgpConf, type BgpPeer, type ClusterView, matchesSelector, type Secret } from '../k8s/objects.ts'
 import type { RouterId } from '../net/asn.ts'
 import { familyOf, isLoopback, unicastHostRefusal } from '../net/ip.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
+import { type NodeIdentity, nodeIdentity, peerOfNode } from './node-speaker.ts'
 import type { PeerRefusal, PlanContext } from './types.ts'
 import { decodeUtf8 } from './utf8.ts'
 
@@ -18,36 +19,72 @@ const ibgpTtl = 255
 export interface PlannedPeers {
   readonly configs: readonly PeerConfig[]
   readonly refusals: readonly PeerRefusal[]
+  /** At a controller: the sessions that the agents of nodes have, as far as they are the same for all nodes. */
+  readonly atNodes: readonly PeerConfig[]
+  /** The BGP identifier of this speaker; absent where there is none. */
+  readonly routerId?: RouterId
 }
 
 /** The conf that counts: the others are reported as ignored. */
 export const activeConf = (view: ClusterView): BgpConf | undefined => view.bgpConfs.get('default')
 
-/** The BGP identifier of this replica. */
-export const routerIdOf = (conf: BgpConf, context: PlanContext): RouterId | undefined =>
-  conf.routerId ?? context.defaultRouterId
+/** The BGP identifier of this replica, or of the node's speaker. */
+function routerIdOf(
+  conf: BgpConf | undefined,
+  context: PlanContext,
+  identity: Result<NodeIdentity, string> | undefined,
+): RouterId | undefined {
+  if (identity !== undefined) return identity.ok ? identity.value.routerId : undefined
+  return conf?.routerId ?? context.defaultRouterId
+}
 
-/** All peers, by name. `tableOf` names the table whose routes a peer is to hear. */
+/** All peers of this speaker, by name. `tableOf` names the table whose routes a peer is to hear. */
 export function planPeers(
   view: ClusterView,
   context: PlanContext,
   tableOf: (peer: BgpPeer) => TableName,
 ): PlannedPeers {
   const configs: PeerConfig[] = []
+  const atNodes: PeerConfig[] = []
   const refusals: PeerRefusal[] = []
   const sessions = new Map<string, string>()
+  const identity = context.speakerNode === undefined ? undefined : nodeIdentity(view, context.speakerNode)
+  const routerId = routerIdOf(activeConf(view), context, identity)
+  const own = (peer: BgpPeer): BgpPeer => (identity?.ok === true ? peerOfNode(peer, identity.value) : peer)
   // The older of two peers with one address keeps it, so that creating a second object never closes the first one's session.
   for (const peer of [...view.bgpPeers.values()].sort(byAge)) {
-    const config = configOf(peer, view, context, sessions, tableOf)
-    if (config.ok) configs.push(config.value)
-    else refusals.push({ peer: peer.meta.name, ...config.error })
-    if (peer.speaker === 'controller' && !sessions.has(sessionKey(peer))) sessions.set(sessionKey(peer), peer.meta.name)
+    const role = roleOf(peer, view, context)
+    if (role === 'none') continue
+    const ours = role === 'ours'
+    const config =
+      identity?.ok === false
+        ? err<Refusal>({ reason: 'NodeAnnotation', message: identity.error })
+        : configOf(own(peer), view, { hasRouterId: routerId !== undefined || !ours, tableOf }, ours ? sessions : nobody)
+    if (!config.ok) refusals.push({ peer: peer.meta.name, ...config.error })
+    else if (ours) configs.push(config.value)
+    else atNodes.push(config.value)
+    if (ours && !sessions.has(sessionKey(peer))) sessions.set(sessionKey(peer), peer.meta.name)
   }
   const byName = (a: string, b: string): number => (a < b ? -1 : 1)
   return {
     configs: configs.sort((a, b) => byName(a.name, b.name)),
     refusals: refusals.sort((a, b) => byName(a.peer, b.peer)),
+    atNodes: atNodes.sort((a, b) => byName(a.name, b.name)),
+    ...(routerId === undefined ? {} : { routerId }),
   }
+}
+
+const nobody: ReadonlyMap<string, string> = new Map()
+
+/** Whether this speaker has the session, the agents of nodes have it, or it is none of our business. */
+function roleOf(
+  { speaker, nodeSelector }: BgpPeer,
+  view: ClusterView,
+  { speakerNode }: PlanContext,
+): 'ours' | 'theirs' | 'none' {
+  if (speakerNode === undefined) return speaker === 'controller' ? 'ours' : 'theirs'
+  const labels = view.nodes.get(speakerNode)?.meta.labels
+  return speaker === 'node' && labels !== undefined && matchesSelector(nodeSelector, labels) ? 'ours' : 'none'
 }
 
 type Refusal = Omit<PeerRefusal, 'peer'>
@@ -61,19 +98,13 @@ const byAge = (a: BgpPeer, b: BgpPeer): number =>
 function configOf(
   peer: BgpPeer,
   view: ClusterView,
-  context: PlanContext,
+  { hasRouterId, tableOf }: { readonly hasRouterId: boolean; readonly tableOf: (peer: BgpPeer) => TableName },
   sessions: ReadonlyMap<string, string>,
-  tableOf: (peer: BgpPeer) => TableName,
 ): Result<PeerConfig, Refusal> {
   const refuse = (reason: Refusal['reason'], message: string): Result<never, Refusal> => err({ reason, message })
-  if (peer.speaker === 'node')
-    return refuse(
-      'NodeSpeaker',
-      'speaker is "node": the agents of the selected nodes open the sessions, not the controllers',
-    )
   const conf = activeConf(view)
   if (conf === undefined) return refuse('NoBgpConf', noConfMessage(view))
-  if (routerIdOf(conf, context) === undefined)
+  if (!hasRouterId)
     return refuse(
       'NoRouterId',
       'BgpConf default has no routerId, and this controller has no IPv4 address to take its place',

@@ -10,7 +10,6 @@ import type { ClusterChanges, ClusterView } from '../k8s/objects.ts'
 import type { Prefix } from '../net/prefix.ts'
 import { createDependencies } from './dependencies.ts'
 import type { DrainPhase } from './drain.ts'
-import { routerIdOf } from './peers.ts'
 import { same } from './same.ts'
 import { SnapshotMap } from './snapshot-map.ts'
 import { resurvey, type Surroundings, survey } from './surroundings.ts'
@@ -136,10 +135,11 @@ function planVips(
   }
 }
 
-function speakerOf({ conf }: Surroundings, context: PlanContext): Pick<Plan, 'speaker'> {
-  const routerId = conf === undefined ? undefined : routerIdOf(conf, context)
+function speakerOf({ conf, peers: { routerId } }: Surroundings, context: PlanContext): Pick<Plan, 'speaker'> {
   if (conf === undefined || routerId === undefined) return {}
   const { asn, listenPort, listenAddresses } = conf
+  // An agent dials: the port of its host is the controller's, or another routing daemon's.
+  if (context.speakerNode !== undefined) return { speaker: { asn, routerId, listenPort: 0, listenAddresses: [] } }
   return { speaker: { asn, routerId, listenPort, listenAddresses } }
 }
 
@@ -217,7 +217,9 @@ function routeOf(list: readonly Contribution[]): Route | undefined {
 // --------------------------------------------------------------------------------------------------------- context
 
 function sameContext(a: PlanContext, b: PlanContext): boolean {
-  return a.defaultRouterId === b.defaultRouterId && same(a.serviceClass, b.serviceClass)
+  return (
+    a.defaultRouterId === b.defaultRouterId && a.speakerNode === b.speakerNode && same(a.serviceClass, b.serviceClass)
+  )
 }
 
 // The caller's map may be one that it keeps changing, so what it said last time is a copy of ours.

@@ -4,8 +4,8 @@ import type { SessionStateName } from '../bgp/speaker/protocol.ts'
 import { type BgpPeer, matchesSelector } from '../k8s/objects.ts'
 import { rfc3339 } from '../vip/rfc3339.ts'
 import type { ReportInput } from './report.ts'
-import { clip, type UnstampedCondition } from './status-text.ts'
-import type { PeerRefusal } from './types.ts'
+import { clip, shortList, type UnstampedCondition } from './status-text.ts'
+import type { PeerRefusal, VipReport } from './types.ts'
 
 /** What the schema of BgpPeer lets a message hold. */
 const messageMax = 1024
@@ -44,16 +44,51 @@ export function ownSession({ sessions, replica }: ReportInput, peer: string): Re
   }
 }
 
-/** BgpPeers with which at least one speaker has a session. */
+/**
+ * BgpPeers with which at least one controller has a session, by name; and of those with `speaker: node` every node that has one, as
+ * `nodeSession` writes it.
+ */
 export function establishedPeers(input: ReportInput): ReadonlySet<string> {
   const established = new Set<string>()
   for (const peer of input.view.bgpPeers.values())
-    if (sessionsOf(input, peer).some(({ state }) => state === 'Established')) established.add(peer.meta.name)
+    for (const { state, speaker } of sessionsOf(input, peer))
+      if (state === 'Established')
+        established.add(peer.speaker === 'node' ? nodeSession(peer.meta.name, speaker) : peer.meta.name)
   return established
 }
 
-/** The leader's part: the columns of `kubectl get`, and the conditions. */
-export function leaderPeerStatus(input: ReportInput, peer: BgpPeer): Readonly<Record<string, unknown>> {
+// Names of objects have no slash.
+const nodeSession = (peer: string, node: string): string => `${peer}/${node}`
+
+/** The BgpPeers that were told of the VIP: by a controller, or by one of its next hops. */
+export function toldPeers(
+  { peers, nodePeers = [], nextHops }: VipReport,
+  established: ReadonlySet<string>,
+): readonly string[] {
+  const told = peers.filter((peer) => established.has(peer))
+  if (nodePeers.length === 0) return told
+  return [
+    ...told,
+    ...nodePeers.filter((peer) => nextHops.some(({ node }) => established.has(nodeSession(peer, node)))),
+  ].sort()
+}
+
+/** How many VIPs each BgpPeer with `speaker: node` was told of, by whichever node. */
+export function countTold({ view, plan }: ReportInput, established: ReadonlySet<string>): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  if (![...view.bgpPeers.values()].some(({ speaker }) => speaker === 'node')) return counts
+  for (const vip of plan.vips.values())
+    if (vip.nodePeers !== undefined)
+      for (const peer of toldPeers({ ...vip, peers: [] }, established)) counts.set(peer, (counts.get(peer) ?? 0) + 1)
+  return counts
+}
+
+/** The leader's part: the columns of `kubectl get`, and the conditions. `told` as `countTold` has it. */
+export function leaderPeerStatus(
+  input: ReportInput,
+  peer: BgpPeer,
+  told: ReadonlyMap<string, number>,
+): Readonly<Record<string, unknown>> {
   const refusal = input.plan.peerRefusals.find((refused) => refused.peer === peer.meta.name)
   const sessions = sessionsOf(input, peer)
   const expected = expectedSessions(input, peer)
@@ -62,8 +97,8 @@ export function leaderPeerStatus(input: ReportInput, peer: BgpPeer): Readonly<Re
   const worst = missing > 0 && peer.speaker === 'controller' && sessions.length === 0 ? undefined : worstOf(sessions)
   const generation = peer.meta.generation > 0 ? { observedGeneration: peer.meta.generation } : {}
   const conditions = [
-    accepted(peer, refusal),
-    establishedCondition(peer, refusal, { expected, established: established.length, worst }),
+    accepted(refusal),
+    establishedCondition(peer, refusal, { expected, sessions, worst, silent: silentNodes(input, peer, sessions) }),
     addPathCondition(peer, established),
   ]
   const wrong = conditions.find(({ status }) => status === 'False')
@@ -72,13 +107,23 @@ export function leaderPeerStatus(input: ReportInput, peer: BgpPeer): Readonly<Re
     ...generation,
     state: worst?.state ?? 'Idle',
     sessionsSummary: `${established.length}/${expected}`,
-    announced: established.length === 0 ? 0 : Math.min(...established.map(({ announced }) => announced)),
+    announced: announcedBy(peer, established, told),
     ...(worst === undefined || since.length === 0
       ? {}
       : { since: worst.state === 'Established' ? since.sort().at(-1) : worst.since }),
     message: clip(wrong?.message ?? '', messageMax),
     conditions: conditions.map((condition) => ({ ...condition, ...generation })),
   }
+}
+
+// Controllers announce the same, and the one that is behind counts. Nodes announce each its own, which may be nothing.
+function announcedBy(
+  { meta, speaker }: BgpPeer,
+  established: readonly ReportedSession[],
+  told: ReadonlyMap<string, number>,
+): number {
+  if (speaker === 'node') return told.get(meta.name) ?? 0
+  return established.length === 0 ? 0 : Math.min(...established.map(({ announced }) => announced))
 }
 
 // The worst session; among equals the one that has been so for longest.
@@ -92,16 +137,13 @@ function worstOf(sessions: readonly ReportedSession[]): ReportedSession | undefi
 function sessionsOf(input: ReportInput, peer: BgpPeer): readonly ReportedSession[] {
   const { replica, replicas, plan } = input
   const listed = peer.status['sessions']
-  const others = (Array.isArray(listed) ? listed : [])
-    .map(readSession)
-    .filter(
-      (session) =>
-        session !== undefined &&
-        session.speaker !== replica.name &&
-        (peer.speaker === 'node' || (replicas?.has(session.speaker) ?? true)),
-    )
-    .flatMap((session) => (session === undefined ? [] : [session]))
-  if (!plan.peers.some(({ name }) => name === peer.meta.name)) return peer.speaker === 'node' ? others : []
+  const reported = (Array.isArray(listed) ? listed : []).map(readSession).filter((session) => session !== undefined)
+  if (peer.speaker === 'node') {
+    const nodes = new Set(speakingNodes(input, peer))
+    return reported.filter(({ speaker }) => nodes.has(speaker) && (input.agents?.has(speaker) ?? true))
+  }
+  const others = reported.filter(({ speaker }) => speaker !== replica.name && (replicas?.has(speaker) ?? true))
+  if (!plan.peers.some(({ name }) => name === peer.meta.name)) return []
   const mine = readSession(ownSession(input, peer.meta.name))
   return mine === undefined ? others : [mine, ...others]
 }
@@ -129,36 +171,54 @@ function readSession(raw: unknown): ReportedSession | undefined {
   }
 }
 
+/** Nodes whose agents are to have a session with the peer. */
+const speakingNodes = ({ view }: ReportInput, { nodeSelector }: BgpPeer): readonly string[] =>
+  [...view.nodes.values()].flatMap(({ meta }) => (matchesSelector(nodeSelector, meta.labels) ? [meta.name] : []))
+
+/** Those of which there is no session. */
+function silentNodes(input: ReportInput, peer: BgpPeer, sessions: readonly ReportedSession[]): readonly string[] {
+  if (peer.speaker === 'controller') return []
+  const heard = new Set(sessions.map(({ speaker }) => speaker))
+  return speakingNodes(input, peer).filter((node) => !heard.has(node))
+}
+
 function expectedSessions(input: ReportInput, peer: BgpPeer): number {
-  const { view, replicas, plan } = input
-  if (peer.speaker === 'node')
-    return [...view.nodes.values()].filter(({ meta }) => matchesSelector(peer.nodeSelector, meta.labels)).length
+  const { replicas, plan } = input
+  if (peer.speaker === 'node') return speakingNodes(input, peer).length
   if (!plan.peers.some(({ name }) => name === peer.meta.name)) return replicas?.size ?? 1
   return Math.max(replicas?.size ?? 0, sessionsOf(input, peer).length)
 }
 
 type Judged = Omit<UnstampedCondition, 'observedGeneration'>
 
-function accepted({ speaker }: BgpPeer, refusal: PeerRefusal | undefined): Judged {
+function accepted(refusal: PeerRefusal | undefined): Judged {
   if (refusal === undefined) return { type: 'Accepted', status: 'True', reason: 'Accepted', message: '' }
-  if (speaker === 'node') return { type: 'Accepted', status: 'True', reason: refusal.reason, message: refusal.message }
   return { type: 'Accepted', status: 'False', reason: refusal.reason, message: refusal.message }
 }
 
 function establishedCondition(
   peer: BgpPeer,
   refusal: PeerRefusal | undefined,
-  facts: { readonly expected: number; readonly established: number; readonly worst: ReportedSession | undefined },
+  facts: {
+    readonly expected: number
+    readonly sessions: readonly ReportedSession[]
+    readonly worst: ReportedSession | undefined
+    readonly silent: readonly string[]
+  },
 ): Judged {
-  const { expected, established, worst } = facts
+  const { expected, sessions, worst, silent } = facts
+  const established = sessions.filter(({ state }) => state === 'Established').length
   const no = (reason: string, message: string): Judged => ({ type: 'Established', status: 'False', reason, message })
-  if (refusal !== undefined && peer.speaker === 'controller') return no(refusal.reason, refusal.message)
+  if (refusal !== undefined) return no(refusal.reason, refusal.message)
   if (peer.shutdown !== undefined)
     return no('Shutdown', peer.shutdown === '' ? 'shut down' : `shut down: ${peer.shutdown}`)
   if (established > 0 && established >= expected)
     return { type: 'Established', status: 'True', reason: 'Established', message: '' }
-  const words =
-    worst === undefined
+  if (peer.speaker === 'node' && expected === 0) return no('NoNode', 'nodeSelector selects no node')
+  const isSilent = silent.length > 0 && (worst === undefined || worst.state === 'Established')
+  const words = isSilent
+    ? `the agent of ${shortList(silent, 3, 512)} reports no session: does it run, with the rights that deploy/node-speakers gives it?`
+    : worst === undefined
       ? 'no speaker has a session'
       : `${worst.speaker}: ${worst.state}${worst.lastError === '' ? '' : `, ${worst.lastError}`}`
   return no(established === 0 ? 'NotEstablished' : 'SomeNotEstablished', words)
@@ -167,7 +227,9 @@ function establishedCondition(
 // Without ADD-PATH the router knows one next hop of each VIP, which is a smaller service than was asked for.
 function addPathCondition(peer: BgpPeer, established: readonly ReportedSession[]): Judged {
   const type = 'AddPathNegotiated'
-  if (peer.addPath === 'off') return { type, status: 'Unknown', reason: 'Off', message: '' }
+  // Each node is one next hop: there is no more to tell.
+  if (peer.addPath === 'off' || (peer.speaker === 'node' && peer.addPath === 'auto'))
+    return { type, status: 'Unknown', reason: 'Off', message: '' }
   if (established.length === 0) return { type, status: 'Unknown', reason: 'NotEstablished', message: '' }
   const without = established.find(({ families, addPath }) => families.some((family) => !addPath.includes(family)))
   return without === undefined

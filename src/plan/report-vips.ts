@@ -3,12 +3,13 @@
 import type { Condition, Vip } from '../k8s/objects.ts'
 import { rfc3339 } from '../vip/rfc3339.ts'
 import type { ReportInput } from './report.ts'
+import { toldPeers } from './report-peers.ts'
 import { clip, shortList } from './status-text.ts'
 
 /** What the schema of Vip lets a status hold. */
 const nextHopsMax = 5_000
 
-/** The leader's part of a Vip's status. `established`: BgpPeers with a session in this moment. */
+/** The leader's part of a Vip's status. `established`: sessions in this moment, as `establishedPeers` has them. */
 export function vipStatus(
   input: ReportInput,
   vip: Vip,
@@ -28,7 +29,7 @@ export function vipStatus(
       1024,
     ),
     nextHops: hops.slice(0, nextHopsMax),
-    announcedTo: (planned?.peers ?? []).filter((peer) => established.has(peer)),
+    announcedTo: planned === undefined ? [] : toldPeers(planned, established),
     conditions: [{ type: 'Announced', ...announcedOf(input, vip.meta.name, established), ...generation }],
   }
 }
@@ -52,9 +53,9 @@ export function announcedOf(
     return no('Guarded', 'its withdrawal is one of so many that it waits to be confirmed: it is still announced')
   if (planned === undefined) return no('NoVip', 'no Vip records the address')
   if (planned.refusal !== undefined) return no(planned.refusal.reason, planned.refusal.message)
-  const told = planned.peers.filter((peer) => established.has(peer))
-  if (told.length === 0)
-    return no('NoEstablishedPeer', `no session is established with ${shortList(planned.peers, 5, 1024)}`)
+  const told = toldPeers(planned, established)
+  const meant = [...planned.peers, ...(planned.nodePeers ?? [])]
+  if (told.length === 0) return no('NoEstablishedPeer', `no session is established with ${shortList(meant, 5, 1024)}`)
   const hops = planned.nextHops.length
   const leaving = planned.nextHops.flatMap((hop) => (hop.leaving ? [hop.node] : []))
   const going = leaving.length === 0 ? '' : ` (leaving: ${shortList(leaving, 3, 1024)})`

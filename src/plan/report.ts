@@ -26,7 +26,7 @@ import type { Allocation, PoolUsage, ServiceClassRule } from '../vip/types.ts'
 import { vipName } from '../vip/vip-name.ts'
 import { resolveCommunity } from './attributes.ts'
 import { noConfMessage } from './peers.ts'
-import { establishedPeers, leaderPeerStatus, ownSession } from './report-peers.ts'
+import { countTold, establishedPeers, leaderPeerStatus, ownSession } from './report-peers.ts'
 import { announcedOf, vipStatus } from './report-vips.ts'
 import { same } from './same.ts'
 import { clip, type UnstampedCondition } from './status-text.ts'
@@ -64,6 +64,8 @@ export interface ReportInput {
   readonly replica: { readonly name: string; readonly node: string; readonly sinceMs: number }
   /** Names of the replicas that run, this one included; absent = everybody who ever wrote counts. */
   readonly replicas?: ReadonlySet<string>
+  /** Nodes whose agents run; absent = all nodes' entries count. */
+  readonly agents?: ReadonlySet<string>
   /** Why this replica cannot listen, while it cannot. */
   readonly listenError?: string
   /** Vips whose withdrawal waits for a second look. */
@@ -132,8 +134,9 @@ function* statusesOf(input: ReportInput, established: ReadonlySet<string>, memor
   if (allocation === undefined) return
 
   for (const each of view.bgpConfs.values()) yield desired('BgpConf', each.meta.name, 'leader', confStatus(input, each))
+  const told = countTold(input, established)
   for (const peer of view.bgpPeers.values())
-    yield desired('BgpPeer', peer.meta.name, 'leader', leaderPeerStatus(input, peer))
+    yield desired('BgpPeer', peer.meta.name, 'leader', leaderPeerStatus(input, peer, told))
   for (const pool of view.vipPools.values())
     yield desired('VipPool', pool.meta.name, 'leader', poolStatus(pool, allocation.pools.get(pool.meta.name)))
   for (const policy of view.bgpPolicies.values())

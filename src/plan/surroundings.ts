@@ -38,6 +38,10 @@ export interface Surroundings {
   readonly serviceClass: ServiceClassRule
   readonly peers: PlannedPeers
   readonly tables: readonly Table[]
+  /** At a controller: what the agents of nodes announce by themselves, for the reports. */
+  readonly nodeTables: readonly Table[]
+  /** At an agent: its node, the only next hop there is. */
+  readonly onlyNode: string | undefined
   readonly nodes: ReadonlyMap<string, NodeEligibility>
   readonly pathIds: ReadonlyMap<Ip, number>
   /** For tables that have a nodeSelector: the nodes it selects. */
@@ -66,7 +70,7 @@ export function survey(view: ClusterView, context: PlanContext): Surroundings {
     ...control,
     nodes,
     pathIds: pathIds([...nodes.values()].flatMap(({ addresses }) => addresses)),
-    selected: selectNodes(view, control.tables),
+    selected: selectNodes(view, [...control.tables, ...control.nodeTables]),
   }
 }
 
@@ -77,11 +81,12 @@ export function resurvey(
   context: PlanContext,
   { changes, nodeFactsChanged }: { readonly changes: ClusterChanges; readonly nodeFactsChanged: ReadonlySet<string> },
 ): Survey {
-  const control = (['BgpConf', 'BgpPeer', 'BgpPolicy', 'Secret'] as const).some(
-    (kind) => (changes.get(kind)?.size ?? 0) > 0,
-  )
-    ? surveyControl(view, context)
-    : before
+  const control =
+    (['BgpConf', 'BgpPeer', 'BgpPolicy', 'Secret'] as const).some((kind) => (changes.get(kind)?.size ?? 0) > 0) ||
+    // The labels of its node select an agent's peers, and the annotations name its speaker.
+    (context.speakerNode !== undefined && changes.get('Node')?.has(context.speakerNode) === true)
+      ? surveyControl(view, context)
+      : before
   const restart = !same(rulesOf(before), rulesOf(control)) || !same(before.serviceClass, context.serviceClass)
   const changedNodes = new Set([...(changes.get('Node') ?? []), ...nodeFactsChanged])
   const nodes = changedNodes.size === 0 ? before.nodes : new Map(before.nodes)
@@ -118,7 +123,7 @@ function settle(
   const shifted = moved && [...before.pathIds].some(([ip, id]) => ids.has(ip) && ids.get(ip) !== id)
   let selected = before.selected
   if (restart || (changedNodes.size > 0 && before.selected.size > 0)) {
-    selected = selectNodes(view, next.tables)
+    selected = selectNodes(view, [...next.tables, ...next.nodeTables])
     for (const [table, names] of selected)
       for (const name of changedNodes)
         if (names.has(name) !== (before.selected.get(table)?.has(name) ?? false)) touched.add(name)
@@ -126,27 +131,42 @@ function settle(
   return { surroundings: { ...next, pathIds: ids, selected }, touched: restart || shifted ? 'all' : touched }
 }
 
-type Control = Pick<Surroundings, 'conf' | 'serviceClass' | 'peers' | 'tables' | 'silence' | 'rulesFor'>
+type Control = Pick<
+  Surroundings,
+  'conf' | 'serviceClass' | 'peers' | 'tables' | 'nodeTables' | 'onlyNode' | 'silence' | 'rulesFor'
+>
 
 function surveyControl(view: ClusterView, context: PlanContext): Control {
   const policies = [...view.bgpPolicies.values()].sort(byPriority)
   const conf = activeConf(view)
   const peers = planPeers(view, context, (peer) => tableName(peer, policies))
+  const tables = tablesOf(peers.configs, view, policies)
+  const nodeTables = tablesOf(peers.atNodes, view, policies)
+  return {
+    conf,
+    serviceClass: context.serviceClass,
+    peers,
+    tables,
+    nodeTables,
+    onlyNode: context.speakerNode,
+    silence: silenceOf(view, conf, tables.length + nodeTables.length),
+    rulesFor: rememberRules(conf),
+  }
+}
+
+function tablesOf(
+  configs: PlannedPeers['configs'],
+  view: ClusterView,
+  policies: readonly BgpPolicy[],
+): readonly Table[] {
   const tables = new Map<TableName, Table>()
-  for (const config of peers.configs) {
+  for (const config of configs) {
     const peer = view.bgpPeers.get(config.name)
     if (peer === undefined) continue
     const known = tables.get(config.table) ?? defineTable(config.table, peer, policies)
     tables.set(config.table, { ...known, peers: [...known.peers, { name: config.name, families: config.families }] })
   }
-  return {
-    conf,
-    serviceClass: context.serviceClass,
-    peers,
-    tables: [...tables.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
-    silence: silenceOf(view, conf, tables.size),
-    rulesFor: rememberRules(conf),
-  }
+  return [...tables.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 function silenceOf(view: ClusterView, conf: BgpConf | undefined, tables: number): Surroundings['silence'] {
@@ -163,17 +183,19 @@ function silenceOf(view: ClusterView, conf: BgpConf | undefined, tables: number)
 }
 
 // The parts of the control plane that VIPs are planned from. A timer or a password is not among them.
-function rulesOf({ conf, tables, silence }: Control): unknown {
+function rulesOf({ conf, tables, nodeTables, silence }: Control): unknown {
+  const contentOf = ({ policies, ...table }: Table): unknown => ({
+    ...table,
+    policies: policies.map(({ meta, ...policy }) => ({ ...policy, name: meta.name })),
+  })
   return {
     silence: silence('IPv4'),
     conf:
       conf === undefined
         ? undefined
         : { origin: conf.origin, maxNextHops: conf.maxNextHops, communities: [...conf.communities] },
-    tables: tables.map(({ policies, ...table }) => ({
-      ...table,
-      policies: policies.map(({ meta, ...policy }) => ({ ...policy, name: meta.name })),
-    })),
+    tables: tables.map(contentOf),
+    nodeTables: nodeTables.map(contentOf),
   }
 }
 

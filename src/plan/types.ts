@@ -20,6 +20,8 @@ export interface PlanContext {
   readonly drains?: ReadonlyMap<string, DrainPhase>
   /** Used where BgpConf names no router id: this replica's own IPv4 address. */
   readonly defaultRouterId?: RouterId
+  /** Whose sessions are planned: those of this node's agent (BgpPeers with `speaker: node`). Absent = those of the controllers. */
+  readonly speakerNode?: string
 }
 
 /** Why a VIP is announced nowhere. The names are condition reasons. */
@@ -57,6 +59,8 @@ export interface VipReport {
   readonly excluded: readonly ExcludedNode[]
   /** Peers in whose table the VIP stands. */
   readonly peers: readonly string[]
+  /** At a controller: peers with `speaker: node` that next hops of the VIP announce it to by themselves. Absent = none. */
+  readonly nodePeers?: readonly string[]
   readonly refusal?: { readonly reason: NotAnnouncedReason; readonly message: string }
 }
 
@@ -71,7 +75,7 @@ export interface PeerRefusal {
     | 'AddressInvalid'
     | 'AddressConflict'
     | 'TtlConflict'
-    | 'NodeSpeaker'
+    | 'NodeAnnotation'
   readonly message: string
 }
 

@@ -62,7 +62,7 @@ export function planVip(vip: Vip, view: ClusterView, surroundings: Surroundings)
     return silent({ reason: 'Layer2', message: `pool ${vip.pool} is announced on the nodes' own link` })
 
   const backends = served.services.map((service) => backendsOf(service, vip, pool, view))
-  const nextHops = planNextHops(backends, surroundings.nodes, familyOf(vip.address))
+  const nextHops = planNextHops(backends, surroundings.nodes, familyOf(vip.address), surroundings.onlyNode)
   const told = announce(vip, served.services, nextHops, surroundings)
   const nodes = new Set(backends.flatMap(({ counted }) => [...counted.byNode.keys()]))
   const refusal = nextHops.refusal ?? told.refusal ?? undefined
@@ -77,8 +77,9 @@ export function planVip(vip: Vip, view: ClusterView, surroundings: Surroundings)
       nextHops: told.nextHops,
       excluded: [...nextHops.excluded, ...told.excluded],
       peers: told.peers,
+      ...(told.nodePeers.length === 0 ? {} : { nodePeers: told.nodePeers }),
       ...(refusal === undefined
-        ? told.peers.length === 0
+        ? told.peers.length + told.nodePeers.length === 0
           ? { refusal: surroundings.silence(familyOf(vip.address)) }
           : {}
         : { refusal }),
@@ -132,30 +133,29 @@ interface Told {
   readonly nextHops: readonly PlannedNextHop[]
   readonly excluded: readonly ExcludedNode[]
   readonly peers: readonly string[]
+  readonly nodePeers: readonly string[]
   readonly refusal?: NonNullable<VipReport['refusal']>
 }
 
 function announce(vip: Vip, services: readonly Service[], { hops }: NextHops, surroundings: Surroundings): Told {
-  const { tables, selected, conf } = surroundings
+  const { tables, nodeTables, selected, conf } = surroundings
   const max = conf?.maxNextHops ?? 0
   const family = familyOf(vip.address) === 'IPv4' ? 'ipv4-unicast' : 'ipv6-unicast'
   const contributions: Contribution[] = []
   const peers: string[] = []
+  const nodePeers: string[] = []
   const used = new Set<PlannedNextHop>()
   const everyTable = capNextHops(vip.meta.name, hops, max)
   let refusal: Told['refusal']
-  for (const table of tables) {
+  for (const table of [...tables, ...nodeTables]) {
+    const isOurs = tables.includes(table)
     const hearing = table.peers.filter(({ families }) => families.includes(family)).map((peer) => peer.name)
     if (hearing.length === 0) continue
     const allowed = selected.get(table.name)
-    const mine =
-      allowed === undefined
-        ? everyTable
-        : capNextHops(
-            vip.meta.name,
-            hops.filter(({ node }) => allowed.has(node)),
-            max,
-          )
+    const hopsAllowed = allowed === undefined ? hops : hops.filter(({ node }) => allowed.has(node))
+    // Nodes that speak for themselves know nothing of each other: there is no telling who is one too many.
+    const ours = (): typeof hops => (allowed === undefined ? everyTable : capNextHops(vip.meta.name, hopsAllowed, max))
+    const mine = isOurs ? ours() : hopsAllowed
     const rules = surroundings.rulesFor(table, vip.pool, services)
     if (!rules.announce)
       refusal ??= {
@@ -168,16 +168,17 @@ function announce(vip: Vip, services: readonly Service[], { hops }: NextHops, su
         message: `no next hop is among the nodes that ${hearing.join(', ')} may hear of`,
       }
     else {
-      contributions.push({
-        table: table.name,
-        vip: vip.meta.name,
-        route: routeOf(vip, services, mine, rules, surroundings),
-      })
-      peers.push(...hearing)
+      if (isOurs)
+        contributions.push({
+          table: table.name,
+          vip: vip.meta.name,
+          route: routeOf(vip, services, mine, rules, surroundings),
+        })
+      ;(isOurs ? peers : nodePeers).push(...hearing)
       for (const hop of mine) used.add(hop)
     }
   }
-  const shown = contributions.length === 0 ? everyTable : hops.filter((hop) => used.has(hop))
+  const shown = used.size === 0 ? everyTable : hops.filter((hop) => used.has(hop))
   return {
     contributions,
     nextHops: shown,
@@ -188,7 +189,8 @@ function announce(vip: Vip, services: readonly Service[], { hops }: NextHops, su
         because: max > 0 ? `is left out: maxNextHops is ${max}` : 'is selected by no peer',
       })),
     peers: peers.sort(),
-    ...(contributions.length > 0 || refusal === undefined ? {} : { refusal }),
+    nodePeers: nodePeers.sort(),
+    ...(used.size > 0 || refusal === undefined ? {} : { refusal }),
   }
 }
 

@@ -28,6 +28,8 @@ const guarded = peer('leaf', '10.0.0.1', { passwordSecretRef: { name: 'md5', key
 test('a peer becomes a session with everything that was said, and the defaults of the rest', () => {
   expect(plan({})).toEqual({
     refusals: [],
+    atNodes: [],
+    routerId: '10.0.0.250',
     configs: [
       {
         name: 'leaf',
@@ -147,10 +149,10 @@ test.each<[string, Given, string, string]>([
     'ebgpMultihop is set, but AS 64512 is our own: iBGP sessions need none',
   ],
   [
-    'speaker: node',
-    { peers: [peer('leaf', '10.0.0.1', { speaker: 'node' })] },
-    'NodeSpeaker',
-    'speaker is "node": the agents of the selected nodes open the sessions, not the controllers',
+    'a peer of the nodes that makes no sense on any',
+    { peers: [peer('leaf', '10.0.0.1', { speaker: 'node', asn: asn(64512), ebgpMultihopTtl: 2 })] },
+    'TtlConflict',
+    'ebgpMultihop is set, but AS 64512 is our own: iBGP sessions need none',
   ],
 ])('%s is a refusal', (_, given, reason, message) => {
   const { configs, refusals } = plan(given)
@@ -175,12 +177,10 @@ test('of two peers with one address the older keeps it; peers of the nodes have 
     peer('older', '10.0.0.1', { meta: { creationTimestampMs: 1 } }),
     peer('nodes', '10.0.0.1', { speaker: 'node' }),
   ]
-  const { configs, refusals } = plan({ peers: twins })
+  const { configs, refusals, atNodes } = plan({ peers: twins })
   expect(configs.map(({ name }) => name)).toEqual(['older'])
-  expect(refusals.map(({ peer: name, reason }) => [name, reason])).toEqual([
-    ['newer', 'AddressConflict'],
-    ['nodes', 'NodeSpeaker'],
-  ])
+  expect(atNodes.map(({ name }) => name)).toEqual(['nodes'])
+  expect(refusals.map(({ peer: name, reason }) => [name, reason])).toEqual([['newer', 'AddressConflict']])
   expect(refusals[0]?.message).toBe('BgpPeer older is older and has the address 10.0.0.1 already')
 })
 

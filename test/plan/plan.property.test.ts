@@ -128,7 +128,11 @@ function change(cluster: Cluster, dice: Dice): void {
               ready: dice.below(4) > 0,
               meta: {
                 labels: { rack: dice.pick(['r1', 'r2']) },
-                annotations: dice.below(3) === 0 ? { [drainAnnotation]: 'true' } : {},
+                annotations: dice.pick<Record<string, string>>([
+                  {},
+                  { [drainAnnotation]: 'true' },
+                  { 'bellhop.io/bgp-asn': dice.pick(['65011', 'none']) },
+                ]),
                 resourceVersion: `${dice.below(100)}`,
               },
             }),
@@ -243,7 +247,10 @@ function apply(tables: Map<string, Map<Prefix, Route>>, step: PlanStep): void {
   }
 }
 
-test('planning by changes is planning from scratch, step by step', () => {
+test.each([
+  ['a controller', undefined],
+  ['the agent of a node', 'n0'],
+] as const)('planning by changes is planning from scratch, step by step, for %s', (_who, speakerNode) => {
   fc.assert(
     fc.property(fc.array(fc.nat(10_000), { minLength: 100, maxLength: 2500, size: 'max' }), (numbers) => {
       const dice = new Dice(numbers)
@@ -252,6 +259,7 @@ test('planning by changes is planning from scratch, step by step', () => {
       const context: PlanContext = {
         serviceClass: { name: 'bellhop.io/bgp', handleDefault: true },
         nodeLiveness: cluster.liveness,
+        ...(speakerNode === undefined ? {} : { speakerNode }),
         drains: cluster.drains,
       }
       const tables = new Map<string, Map<Prefix, Route>>()

@@ -16,6 +16,7 @@ import {
   conf,
   endpoint,
   ip,
+  labels,
   meta,
   node,
   peer,
@@ -359,11 +360,11 @@ describe('a BgpPeer', () => {
       "False SecretMissing: there is no Secret x in Bellhop's namespace",
     ],
     [
-      'speaker: node',
-      { speaker: 'node' },
+      'no node that is to speak',
+      { speaker: 'node', nodeSelector: labels({ rack: 'none' }) },
       {},
-      'Accepted',
-      'True NodeSpeaker: speaker is "node": the agents of the selected nodes open the sessions, not the controllers',
+      'Established',
+      'False NoNode: nodeSelector selects no node',
     ],
   ])('says so with %s', (_, over, input, type, expected) => {
     expect(condition('BgpPeer/leaf leader', type, inputOf({ peers: [peer('leaf', '10.1.0.1', over)] }, input))).toBe(
@@ -371,14 +372,67 @@ describe('a BgpPeer', () => {
     )
   })
 
-  test('of the nodes counts their sessions', () => {
-    const sessions = [{ speaker: 'n1', state: 'Established', announced: 3, since: '1970-01-01T00:00:09Z' }]
-    expect(
-      statusOf(
-        'BgpPeer/leaf leader',
-        inputOf({ peers: [peer('leaf', '10.1.0.1', { speaker: 'node', status: { sessions } })] }),
-      ),
-    ).toMatchObject({ state: 'Established', sessionsSummary: '1/2', announced: 3 })
+  // The Service has an endpoint on n1 and n2, and n2 is not Ready; every node has its own session with the router.
+  describe('of the nodes', () => {
+    const session = (speaker: string, over: Readonly<Record<string, unknown>> = {}) => ({
+      ...{ speaker, state: 'Established', announced: 1, since: '1970-01-01T00:00:09Z' },
+      ...over,
+    })
+    const speaking = (sessions: readonly unknown[], over: Partial<ReportInput> = {}) =>
+      inputOf({ peers: [peer('tor', '10.1.0.1', { speaker: 'node', status: { sessions } })] }, over)
+
+    test('counts their sessions, and the VIPs that the router was told of by whichever node', () => {
+      const input = speaking([session('n1'), session('n2', { announced: 0 })])
+      expect(statusOf('BgpPeer/tor leader', input)).toMatchObject({
+        ...{ state: 'Established', sessionsSummary: '2/2', announced: 1, message: '' },
+      })
+      expect(condition('BgpPeer/tor leader', 'Accepted', input)).toBe('True Accepted: ')
+      expect(condition('BgpPeer/tor leader', 'Established', input)).toBe('True Established: ')
+      expect(condition('BgpPeer/tor leader', 'AddPathNegotiated', input)).toBe('Unknown Off: ')
+      expect(statusOf(`Vip/${address} leader`, input)['announcedTo']).toEqual(['tor'])
+      expect(condition(`Vip/${address} leader`, 'Announced', input)).toBe(
+        'True Announced: 1 next hop, told to tor; left out: node n2 is not Ready',
+      )
+    })
+
+    test('names the nodes whose agents say nothing', () => {
+      const input = speaking([session('n1')])
+      expect(statusOf('BgpPeer/tor leader', input)).toMatchObject({ sessionsSummary: '1/2' })
+      expect(condition('BgpPeer/tor leader', 'Established', input)).toBe(
+        'False SomeNotEstablished: the agent of n2 reports no session: does it run, with the rights that deploy/node-speakers gives it?',
+      )
+    })
+
+    test('says what a node has against it', () => {
+      const lastError = 'node n2: annotation bellhop.io/bgp-asn is "x", which is no AS number'
+      const input = speaking([session('n1'), session('n2', { state: 'Idle', lastError })])
+      expect(condition('BgpPeer/tor leader', 'Established', input)).toBe(
+        `False SomeNotEstablished: n2: Idle, ${lastError}`,
+      )
+    })
+
+    test('does not count the sessions of agents that are gone, nor of nodes that it does not select', () => {
+      const input = speaking([session('n1'), session('n2'), session('n9')], { agents: new Set(['n1', 'n9']) })
+      expect(statusOf('BgpPeer/tor leader', input)).toMatchObject({ sessionsSummary: '1/2' })
+    })
+
+    test('a VIP is announced only by those of its next hops that have a session', () => {
+      const peers = [peer('tor', '10.1.0.1', { speaker: 'node', status: { sessions: [session('n2')] } })]
+      const input = inputOf({ peers, slices: [slice('web', [endpoint('n1')])] })
+      expect(condition(`Vip/${address} leader`, 'Announced', input)).toBe(
+        'False NoEstablishedPeer: no session is established with tor',
+      )
+      expect(statusOf('BgpPeer/tor leader', input)).toMatchObject({ announced: 0 })
+    })
+
+    test('stands beside those of the controllers', () => {
+      const tor = peer('tor', '10.1.0.2', { speaker: 'node', status: { sessions: [session('n1')] } })
+      const input = inputOf(
+        { peers: [peer('leaf', '10.1.0.1'), tor] },
+        { sessions: new Map([['leaf', { ...up, addPath: [] }]]) },
+      )
+      expect(statusOf(`Vip/${address} leader`, input)['announcedTo']).toEqual(['leaf', 'tor'])
+    })
   })
 
   test('a refused one has no session entry of ours', () => {

@@ -5,6 +5,7 @@
 //   await runAgent({ ...agentDefaults, credentials, node, version }, { clock, random, exec, log, signal })
 //   await runAgentCleanup({ clock, exec, log })         // `bellhop agent --cleanup`: nothing of ours is left on the node
 
+import { readFile } from 'node:fs/promises'
 import { type StatusServer, type StatusSources, startStatusServer } from '../http/status-server.ts'
 import type { BackendName } from '../iptables/backend.ts'
 import type { IptablesError } from '../iptables/errors.ts'
@@ -18,12 +19,13 @@ import { type HeartbeatWatch, startHeartbeat, watchHeartbeats } from '../k8s/hea
 import { type BfdThread, createBfdThread } from '../liveness/bfd-thread.ts'
 import { answerControllers } from '../liveness/controller-answer.ts'
 import { agentAnnotation, agentAnnotationValue, livenessPorts } from '../liveness/watched-sessions.ts'
-import { compareIp } from '../net/ip.ts'
+import { compareIp, type Ip } from '../net/ip.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Result } from '../runtime/result.ts'
 import { createAgentMetrics } from './agent-metrics.ts'
+import { createAttestation } from './attestation.ts'
 
 export interface AgentConfig {
   readonly credentials: CredentialsSource
@@ -80,6 +82,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
   })
   if (!connected.ok) throw new Error(`no way to the API server: ${connected.error.message}`)
   const client = connected.value
+  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
   // Fleets of agents start at once: a list that a cache may answer is good enough for rules.
   const store = createClusterStore({
     ...{ client, namespace, clock, random, log, signal },
@@ -90,10 +93,14 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
   })
   const keeper = keepForwardRules(
     { backend: config.iptablesBackend, checkIntervalMs: config.checkIntervalMs, stayBehind: config.stayBehind },
-    { exec, clock, log, signal, onTrouble: () => heartbeat.renew() },
+    { exec, clock, log, signal, onTrouble: () => heartbeat.renew(), onInPlace: (vips) => attestation.inPlace(vips) },
   )
+  const attestation = createAttestation<readonly Ip[]>({ bootId, clock, signal, renew: () => heartbeat.renew() })
   store.onChange(() => {
-    if (store.synced()) keeper.setVips(vipsOf(store))
+    if (!store.synced()) return
+    const vips = vipsOf(store)
+    attestation.asked(vips, store.facts().kinds.get('Vip')?.resourceVersion ?? '0', vips)
+    keeper.setVips(vips)
   })
   const heartbeat = startHeartbeat({
     ...{ client, namespace, clock, random, log, signal },
@@ -102,6 +109,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     labels: { 'bellhop.io/role': 'agent', 'app.kubernetes.io/managed-by': 'bellhop' },
     annotations: () => ({
       ...annotationsOf(node, keeper.facts()),
+      ...attestation.annotations(),
       ...(config.bfd ? { [agentAnnotation]: agentAnnotationValue } : {}),
     }),
   })

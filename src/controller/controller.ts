@@ -18,6 +18,7 @@ import type { PlanContext } from '../plan/types.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
+import { createDataplaneGate, type DataplaneGate } from './dataplane-gate.ts'
 import { createLeadership } from './leadership.ts'
 import { type Presence, startPresence } from './presence.ts'
 import { createReporter } from './reporter.ts'
@@ -84,6 +85,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   })
   const { serviceClass, name, node } = config
   const presence = startPresence({ ...base, name, node, bfd: config.bfd, onLiveness: () => rounds.run() })
+  const gate = createDataplaneGate({ clock, signal, agents: presence.agents, onChange: () => rounds.run() })
   const reporter = createReporter({
     ...{ ...base, store, announcer, serviceClass },
     replica: { name, node, sinceMs: clock.wallMs() },
@@ -113,8 +115,8 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     synced: store.synced(),
   }))
   const rounds = createRounds({
-    ...{ store, kinds, announcer, presence, leadership, reporter, metrics, clock, log },
-    context: () => planContext(config, store, presence),
+    ...{ store, kinds, announcer, presence, gate, leadership, reporter, metrics, clock, log },
+    context: () => planContext(config, store, presence, gate),
   })
   store.onChange(rounds.run)
   const speakerDied = followSpeaker(speaker, (event) => {
@@ -167,11 +169,17 @@ function followSpeaker(speaker: Speaker, onEvent: (event: SpeakerEvent) => void)
   })
 }
 
-function planContext(config: ControllerConfig, store: ClusterStore, presence: Presence): PlanContext {
+function planContext(
+  config: ControllerConfig,
+  store: ClusterStore,
+  presence: Presence,
+  gate: DataplaneGate,
+): PlanContext {
   const defaultRouterId = ownRouterId(config.node, store)
   return {
     serviceClass: config.serviceClass,
     nodeLiveness: presence.nodeLiveness(),
+    dataplane: gate.dataplane(),
     ...(defaultRouterId === undefined ? {} : { defaultRouterId }),
   }
 }

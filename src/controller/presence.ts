@@ -36,6 +36,8 @@ export interface Presence {
     /** Nodes whose agents run, by their Leases and by BFD; undefined before the Leases were listed. */
     readonly running: () => ReadonlySet<string> | undefined
     readonly onChange: (listener: () => void) => void
+    /** What each says on its Lease. */
+    readonly signs: HeartbeatWatch['signs']
   }
   /** As the plan reads it; another map when it changed. */
   readonly nodeLiveness: () => PlanContext['nodeLiveness']
@@ -92,6 +94,7 @@ export function startPresence(options: PresenceOptions): Presence {
     replicas: watchHeartbeats({ ...leases, labelSelector: `${roleLabel}=controller` }),
     agents: {
       onChange: agentLeases.onChange,
+      signs: agentLeases.signs,
       running: () =>
         agentLeases.facts().synced ? runningOf(agentLeases, agents?.nodeLiveness() ?? noLiveness) : undefined,
     },

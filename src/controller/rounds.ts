@@ -9,6 +9,7 @@ import type { ControllerMetrics } from '../metrics/controller-metrics.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import type { DataplaneGate } from './dataplane-gate.ts'
 import type { Leadership } from './leadership.ts'
 import type { Presence } from './presence.ts'
 import type { Reporter } from './reporter.ts'
@@ -19,6 +20,7 @@ export interface RoundsOptions {
   readonly kinds: readonly Kind[]
   readonly announcer: Announcer
   readonly presence: Pick<Presence, 'setNodes'>
+  readonly gate: Pick<DataplaneGate, 'take'>
   readonly leadership: Pick<Leadership, 'changed' | 'note'>
   readonly reporter: Pick<Reporter, 'pull'>
   readonly metrics: Pick<ControllerMetrics, 'planned'>
@@ -44,7 +46,9 @@ export function createRounds(options: RoundsOptions): Rounds {
     const changes = store.takeChanges()
     if (changes.has('Node')) options.presence.setNodes(store.view().nodes)
     // The first plan is a whole one: what changed before it is of no interest.
-    announcer.step(store.view(), announcer.plan() === undefined ? undefined : changes, options.context())
+    const since = announcer.plan() === undefined ? undefined : changes
+    options.gate.take(store.view(), since)
+    announcer.step(store.view(), since, options.context())
     options.metrics.planned((clock.monotonicMs() - startMs) / 1000)
     leadership.changed(changes)
     reporter.pull()

@@ -28,6 +28,8 @@ export interface KeeperDeps {
   readonly signal: AbortSignal
   /** Called when `lastError` came or went. */
   readonly onTrouble?: () => void
+  /** Called with the very set that is in place now. */
+  readonly onInPlace?: (vips: readonly Ip[]) => void
 }
 
 /** What the agent reports. */
@@ -119,6 +121,7 @@ async function round(vips: readonly Ip[], state: State, options: KeeperOptions, 
   const { lastError: previous, ...facts } = state.facts
   if (firstError === undefined) {
     state.facts = { ...facts, lastSyncMs: deps.clock.wallMs() }
+    deps.onInPlace?.(vips)
     if (previous === undefined) return
     deps.log.info({ event: 'forward-rules-recovered', vips: vips.length })
     deps.onTrouble?.()

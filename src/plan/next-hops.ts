@@ -2,6 +2,7 @@
 // nodes. Under externalTrafficPolicy Local a node must host an endpoint of every Service that has the address.
 
 import type { IpFamily } from '../net/ip.ts'
+import { waitsForRules } from './dataplane.ts'
 import { type NextHopVerdict, type NodeEligibility, unknownNode } from './eligibility.ts'
 import type { CountedEndpoints } from './endpoints.ts'
 import { hash32 } from './hash.ts'
@@ -24,15 +25,22 @@ export interface NextHops {
   readonly everyNode: boolean
 }
 
+/** Which of the nodes that could be next hops are meant. */
+export interface Narrowed {
+  /** Of the others nothing is known, and nothing wanted. */
+  readonly onlyNode?: string | undefined
+  readonly isWaitedFor?: ((node: string) => boolean) | undefined
+}
+
 /**
- * The eligible nodes for one VIP of `family`. Never throws a VIP away for one bad node. `onlyNode`: of the others nothing is known,
- * and nothing wanted.
+ * The eligible nodes for one VIP of `family`, but for those whose rules are still waited for. Never throws a VIP away for one bad
+ * node.
  */
 export function planNextHops(
   backends: readonly Backends[],
   nodes: ReadonlyMap<string, NodeEligibility>,
   family: IpFamily,
-  onlyNode?: string,
+  { onlyNode, isWaitedFor }: Narrowed = {},
 ): NextHops {
   const total = backends.reduce((sum, { counted }) => sum + counted.total, 0)
   const none = { hops: [], excluded: [], everyNode: false }
@@ -53,9 +61,13 @@ export function planNextHops(
         message: 'externalTrafficPolicy is Local, and no node hosts an endpoint of every Service',
       },
     }
-  if (onlyNode === undefined) return { ...judge(candidates, nodes, family), everyNode }
+  const chosen = (of: ReadonlyMap<string, number>): NextHops => ({
+    ...judge(of, nodes, family, isWaitedFor),
+    everyNode,
+  })
+  if (onlyNode === undefined) return chosen(candidates)
   const endpoints = candidates.get(onlyNode)
-  if (endpoints !== undefined) return { ...judge(new Map([[onlyNode, endpoints]]), nodes, family), everyNode }
+  if (endpoints !== undefined) return chosen(new Map([[onlyNode, endpoints]]))
   return {
     ...none,
     everyNode,
@@ -78,6 +90,7 @@ function judge(
   candidates: ReadonlyMap<string, number>,
   nodes: ReadonlyMap<string, NodeEligibility>,
   family: IpFamily,
+  isWaitedFor: (node: string) => boolean = () => false,
 ): Omit<NextHops, 'everyNode'> {
   const hops: PlannedNextHop[] = []
   const excluded: ExcludedNode[] = []
@@ -86,7 +99,8 @@ function judge(
   for (const [node, endpoints] of [...candidates].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const verdict: NextHopVerdict = nodes.get(node)?.[family] ?? unknownNode
     const twin = verdict.ok ? byAddress.get(verdict.address) : undefined
-    if (verdict.ok && twin === undefined) {
+    if (verdict.ok && isWaitedFor(node)) excluded.push({ node, because: waitsForRules })
+    else if (verdict.ok && twin === undefined) {
       byAddress.set(verdict.address, node)
       hops.push({ node, address: verdict.address, endpoints, ...(verdict.leaving ? { leaving: true } : {}) })
     } else if (endpoints > 0)

@@ -8,6 +8,7 @@ import type { Path, Route } from '../bgp/rib/route.ts'
 import type { TableName } from '../bgp/speaker/protocol.ts'
 import type { ClusterChanges, ClusterView } from '../k8s/objects.ts'
 import type { Prefix } from '../net/prefix.ts'
+import { type Dataplane, dataplaneChanges, openDataplane } from './dataplane.ts'
 import { createDependencies } from './dependencies.ts'
 import type { DrainPhase } from './drain.ts'
 import { same } from './same.ts'
@@ -48,6 +49,7 @@ interface Memory {
   readonly last: { readonly surroundings: Surroundings; readonly context: PlanContext; readonly plan: Plan } | undefined
   readonly liveness: ReadonlyMap<string, 'up' | 'down'>
   readonly drains: ReadonlyMap<string, DrainPhase>
+  readonly dataplane: Dataplane
   readonly vips: Map<string, VipPlan>
   readonly dependencies: ReturnType<typeof createDependencies>
   /** What each prefix of each table is made of: one VIP, or all that share an aggregate. */
@@ -65,6 +67,7 @@ const forget = (): Memory => ({
   last: undefined,
   liveness: new Map(),
   drains: new Map(),
+  dataplane: openDataplane,
   vips: new Map(),
   dependencies: createDependencies(),
   contributions: new Map(),
@@ -87,10 +90,11 @@ function planChanges(
   const drainsChanged = changedKeys(memory.drains, context.drains ?? noDrains)
   const nodeFactsChanged = drainsChanged.size === 0 ? livenessChanged : new Set([...livenessChanged, ...drainsChanged])
   const { surroundings, touched } = resurvey(known, view, context, { changes, nodeFactsChanged })
+  const waits = dataplaneChanges(memory.dataplane, context.dataplane ?? openDataplane)
   const dirty =
     touched === 'all'
       ? new Set([...memory.vips.keys(), ...view.vips.keys()])
-      : memory.dependencies.dependents(changes, touched)
+      : new Set([...memory.dependencies.dependents(changes, new Set([...touched, ...waits.nodes])), ...waits.vips])
   return planVips(memory, view, context, { surroundings, dirty })
 }
 
@@ -101,12 +105,13 @@ function planVips(
   { surroundings, dirty }: { readonly surroundings: Surroundings; readonly dirty: ReadonlySet<string> },
 ): MemoryStep {
   const before = memory.last?.plan
+  const dataplane = context.dataplane ?? openDataplane
   const reports: [string, VipReport | undefined][] = []
   const touched = new Map<TableName, Set<Prefix>>()
   for (const name of dirty) {
     const vip = view.vips.get(name)
     const known = memory.vips.get(name)
-    const next = vip === undefined ? undefined : planVip(vip, view, surroundings)
+    const next = vip === undefined ? undefined : planVip(vip, view, surroundings, dataplane)
     // What came out the same stays the same value: tables and reports hold it already.
     if (next !== undefined && same(known, next)) continue
     if (next === undefined) memory.vips.delete(name)
@@ -130,6 +135,7 @@ function planVips(
       last: { surroundings, context, plan },
       liveness: copyIfChanged(memory.liveness, context.nodeLiveness),
       drains: copyIfChanged(memory.drains, context.drains ?? noDrains),
+      dataplane,
     },
     result: { plan, tableChanges, droppedTables, changedVips: new Set(reports.map(([name]) => name)) },
   }

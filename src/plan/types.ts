@@ -6,6 +6,7 @@ import type { Asn, RouterId } from '../net/asn.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
+import type { Dataplane } from './dataplane.ts'
 import type { DrainPhase } from './drain.ts'
 
 export type { ServiceClassRule } from '../vip/types.ts'
@@ -18,6 +19,8 @@ export interface PlanContext {
   readonly nodeLiveness: ReadonlyMap<string, 'up' | 'down'>
   /** How far the drain of each node has come that is annotated so; absent = it has left. */
   readonly drains?: ReadonlyMap<string, DrainPhase>
+  /** What the agents say of their rules; absent = nobody is waited for. */
+  readonly dataplane?: Dataplane
   /** Used where BgpConf names no router id: this replica's own IPv4 address. */
   readonly defaultRouterId?: RouterId
   /** Whose sessions are planned: those of this node's agent (BgpPeers with `speaker: node`). Absent = those of the controllers. */

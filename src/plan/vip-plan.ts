@@ -1,5 +1,5 @@
 // One VIP's plan: whose it is, where its traffic goes, what is announced in which table, and why not. A function of the Vip, its
-// Services, their slices, its pool and the surroundings, and of nothing else: that is what the planner's memo rests on.
+// Services, their slices, its pool, the surroundings and the state of the rules, and of nothing else: that is what the planner's memo rests on.
 
 import type { Path, Route } from '../bgp/rib/route.ts'
 import type { TableName } from '../bgp/speaker/protocol.ts'
@@ -16,6 +16,7 @@ import { familyOf } from '../net/ip.ts'
 import { hostPrefix, prefixOf } from '../net/prefix.ts'
 import { type NotServed, notServedBecause } from '../vip/service-class.ts'
 import type { RouteRules } from './attributes.ts'
+import { type Dataplane, waitingFor } from './dataplane.ts'
 import { countEndpoints, type EndpointPolicy } from './endpoints.ts'
 import { type Backends, capNextHops, type NextHops, planNextHops } from './next-hops.ts'
 import type { Surroundings } from './surroundings.ts'
@@ -47,7 +48,7 @@ const bandwidthPerEndpoint = 125_000_000
 const noSlices: readonly EndpointSlice[] = []
 
 /** Plans one VIP. */
-export function planVip(vip: Vip, view: ClusterView, surroundings: Surroundings): VipPlan {
+export function planVip(vip: Vip, view: ClusterView, surroundings: Surroundings, dataplane: Dataplane): VipPlan {
   const { name } = vip.meta
   const pool = view.vipPools.get(vip.pool)
   const services = vip.services.map((claim) => namespacedName(claim.namespace, claim.name))
@@ -62,7 +63,10 @@ export function planVip(vip: Vip, view: ClusterView, surroundings: Surroundings)
     return silent({ reason: 'Layer2', message: `pool ${vip.pool} is announced on the nodes' own link` })
 
   const backends = served.services.map((service) => backendsOf(service, vip, pool, view))
-  const nextHops = planNextHops(backends, surroundings.nodes, familyOf(vip.address), surroundings.onlyNode)
+  const nextHops = planNextHops(backends, surroundings.nodes, familyOf(vip.address), {
+    onlyNode: surroundings.onlyNode,
+    isWaitedFor: waitingFor(name, dataplane),
+  })
   const told = announce(vip, served.services, nextHops, surroundings)
   const nodes = new Set(backends.flatMap(({ counted }) => [...counted.byNode.keys()]))
   const refusal = nextHops.refusal ?? told.refusal ?? undefined

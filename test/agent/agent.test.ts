@@ -20,6 +20,10 @@ import { describeWith } from '../support/privileges.ts'
 const root = path.resolve(import.meta.dirname, '../..')
 const leasePath = '/apis/coordination.k8s.io/v1/namespaces/bellhop-system/leases/bellhop-agent-n1'
 
+interface LeaseMetadata {
+  readonly annotations: Readonly<Record<string, string>>
+}
+
 interface RunningAgent {
   readonly port: number
   readonly get: (path: string) => Promise<{ readonly status: number; readonly text: string }>
@@ -76,11 +80,14 @@ describeWith(
     const lease = () => cluster.client.request({ method: 'GET', path: leasePath })
     const remove = (name: string): unknown =>
       cluster.server.objects.delete({ apiVersion: 'bellhop.io/v1alpha1', kind: 'Vip', name })
-    const put = (address: string): unknown =>
-      cluster.server.objects.put({
+    /** Returns the object's resourceVersion. */
+    const put = (address: string): bigint => {
+      const { metadata } = cluster.server.objects.put({
         ...vip(address),
         metadata: { name: address.includes(':') ? '2001-0db8-0001-0000-0000-0000-0000-0010' : address },
       })
+      return BigInt((metadata as { readonly resourceVersion: string }).resourceVersion)
+    }
 
     beforeAll(async () => {
       node = await createNodeNetwork('nft')
@@ -114,6 +121,20 @@ describeWith(
         what: 'one VIP in place',
       })
       expect(await reached()).toEqual([undefined, clientAddresses[1]])
+    })
+
+    test('the Lease says up to which Vip the rules are in place, as soon as they are', async () => {
+      const attested = async (): Promise<bigint> => {
+        const answer = await lease()
+        const { metadata } = (answer.ok ? answer.value : {}) as { readonly metadata?: LeaseMetadata }
+        return BigInt(metadata?.annotations['bellhop.io/in-place'] ?? '0')
+      }
+      const first = put(vip4)
+      await ready(await start())
+      await waitFor(async () => (await attested()) >= first, { what: 'the first VIP' })
+      const second = put(vip6)
+      await waitFor(async () => (await attested()) >= second, { what: 'the second VIP' })
+      expect(await reached()).toEqual(clientAddresses)
     })
 
     test('at the end the rules stay and the Lease goes, at once', async () => {

@@ -8,6 +8,7 @@ import type { Route } from '../../src/bgp/rib/route.ts'
 import type { ClusterChanges, ClusterView, Kind } from '../../src/k8s/objects.ts'
 import { namespacedName } from '../../src/k8s/objects.ts'
 import type { Prefix } from '../../src/net/prefix.ts'
+import type { Dataplane } from '../../src/plan/dataplane.ts'
 import { type DrainPhase, drainAnnotation } from '../../src/plan/drain.ts'
 import { createPlanner, planFromScratch } from '../../src/plan/plan.ts'
 import type { Plan, PlanContext, PlanStep } from '../../src/plan/types.ts'
@@ -247,6 +248,15 @@ function apply(tables: Map<string, Map<Prefix, Route>>, step: PlanStep): void {
   }
 }
 
+function someDataplane({ view }: Cluster, dice: Dice): Dataplane {
+  const some = (names: Iterable<string>): string[] => [...names].filter(() => dice.below(4) === 0)
+  return {
+    young: new Map(some(view.vips.keys()).map((vip) => [vip, BigInt(dice.below(4))])),
+    inPlace: new Map(some(view.nodes.keys()).map((node) => [node, BigInt(dice.below(4))])),
+    unready: new Set(some(view.nodes.keys())),
+  }
+}
+
 test.each([
   ['a controller', undefined],
   ['the agent of a node', 'n0'],
@@ -256,7 +266,7 @@ test.each([
       const dice = new Dice(numbers)
       const cluster = new Cluster()
       const planner = createPlanner()
-      const context: PlanContext = {
+      let context: PlanContext = {
         serviceClass: { name: 'bellhop.io/bgp', handleDefault: true },
         nodeLiveness: cluster.liveness,
         ...(speakerNode === undefined ? {} : { speakerNode }),
@@ -267,6 +277,7 @@ test.each([
       while (!dice.spent) {
         for (let i = dice.below(3); i >= 0; i--) change(cluster, dice)
         const changes = cluster.takeChanges()
+        if (dice.below(3) === 0) context = { ...context, dataplane: someDataplane(cluster, dice) }
         const step = planner.plan(cluster.view, dice.below(30) === 0 ? undefined : changes, context)
         const scratch = plain(planFromScratch(cluster.view, context))
         expect(plain(step.plan)).toEqual(scratch)

@@ -26,11 +26,11 @@ import {
 const programs = ['iptables', 'curl', 'kubectl', ...programsOf('bird'), ...programsOf('frr')]
 
 /** What a busy machine may add to the hold time before a look sees that a leaf has acted on it. */
-const busyMs = 4_000
+const busyMs = 10_000
 /** What a replica may take from its first path of a VIP to the last. */
-const agreeMs = 1_000
+const agreeMs = 5_000
 /** From a new leader to a status without the old one: they are silent for about as long as it takes to elect. */
-const departedMs = 20_000
+const departedMs = 40_000
 const timeout = 120_000
 
 describeWith({ netns: true, programs }, 'Three replicas', () => {
@@ -232,7 +232,7 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
     const written = writes.all().slice(before)
     expect(written.filter(({ replica }) => replica === itself)).not.toEqual([])
     expect(written.filter((write) => write.replica === itself && isLeadersWrite(write))).toEqual([])
-    expect(watch.wrong().ms).toBeLessThan(holdTimeMs)
+    expect(watch.wrong().ms).toBeLessThan(holdTimeMs + busyMs)
     replicasAgreed()
   })
 

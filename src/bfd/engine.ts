@@ -7,9 +7,18 @@
 // until the peer is heard again.
 
 import type { Clock, Random } from '../runtime/clock.ts'
+import {
+  type AuthenticationRefusal,
+  type AuthenticationState,
+  authenticate,
+  believe,
+  initialAuthentication,
+  reconfigured,
+  remembered,
+} from './authentication.ts'
 import { createDueQueue, type Due } from './due-queue.ts'
 import { createListeners, type Listeners, retryMs } from './listeners.ts'
-import { type BfdControl, type BfdPacketError, decodeBfd, encodeBfd } from './packet.ts'
+import { type BfdControl, type BfdPacketError, type BfdReceived, decodeBfd, encodeBfd } from './packet.ts'
 import {
   type BfdAction,
   type BfdSession,
@@ -39,7 +48,7 @@ export interface BfdEngineOptions {
   readonly onEvent: (event: BfdEvent) => void
 }
 
-export type BfdDropReason = BfdPacketError['code'] | 'bfd/unknown-session' | 'bfd/wrong-port'
+export type BfdDropReason = BfdPacketError['code'] | AuthenticationRefusal | 'bfd/unknown-session' | 'bfd/wrong-port'
 
 export interface BfdCounters {
   readonly received: number
@@ -65,6 +74,8 @@ const farewellMsMax = 10_000
 interface Running extends Due {
   config: BfdSessionConfig
   session: BfdSession
+  authentication: AuthenticationState
+  authenticated: boolean
   sender: BfdSender | undefined
   transmitAtMs: number
   detectAtMs: number
@@ -155,6 +166,7 @@ class Engine implements BfdEngine {
       transmitMs: transmitInterval(session) / 1000,
       detectionMs: detectionTime(session) / 1000,
       silentMs: this.#options.clock.monotonicMs() - heardAtMs,
+      authenticated: running.authenticated,
       packetsIn,
       packetsOut,
       ...(error === undefined ? {} : { error }),
@@ -180,6 +192,13 @@ class Engine implements BfdEngine {
     const running: Running = {
       config,
       session,
+      authentication: reconfigured(
+        initialAuthentication(session.localDiscriminator),
+        undefined,
+        config.authentication,
+        this.#options.clock.monotonicMs(),
+      ),
+      authenticated: false,
       sender: undefined,
       transmitAtMs: never,
       detectAtMs: never,
@@ -243,6 +262,12 @@ class Engine implements BfdEngine {
   #reconfigure(running: Running, config: BfdSessionConfig): void {
     const before = running.config
     running.config = config
+    running.authentication = reconfigured(
+      running.authentication,
+      before.authentication,
+      config.authentication,
+      this.#options.clock.monotonicMs(),
+    )
     const changed =
       before.transmitMs !== config.transmitMs ||
       before.receiveMs !== config.receiveMs ||
@@ -284,17 +309,43 @@ class Engine implements BfdEngine {
       this.#drop(decoded.error.code)
       return
     }
-    const packet = decoded.value
+    const { packet } = decoded.value
     const running = this.#sessionOf(packet, source, place)
     const known = running !== undefined && pathOf(running.config).hops === place.hops
     if (!known) {
       this.#drop(running === undefined ? 'bfd/unknown-session' : 'bfd/wrong-port')
       return
     }
+    const refused = this.#believe(running, decoded.value, bytes)
+    if (refused !== undefined) {
+      this.#drop(refused)
+      return
+    }
     running.packetsIn++
     running.heardAtMs = this.#options.clock.monotonicMs()
     running.forgiven = false
     this.#step(running, { type: 'packet', packet })
+    const patienceMs = (2 * detectionTime(running.session)) / 1000
+    running.authentication = remembered(running.authentication, running.heardAtMs + patienceMs)
+  }
+
+  #believe(running: Running, { section }: BfdReceived, bytes: Uint8Array): AuthenticationRefusal | undefined {
+    const { config, session } = running
+    // Nothing to believe or to remember: the usual case costs nothing.
+    if (section === undefined && config.authentication === undefined) {
+      running.authenticated = false
+      return undefined
+    }
+    const incoming = {
+      ...{ bytes, section },
+      nowMs: this.#options.clock.monotonicMs(),
+      detectMult: Math.max(session.config.detectMult, session.remote.detectMult),
+    }
+    const judged = believe(incoming, config.authentication, running.authentication)
+    if (typeof judged === 'string') return judged
+    running.authentication = judged
+    running.authenticated = section !== undefined
+    return undefined
   }
 
   #sessionOf({ yourDiscriminator }: BfdControl, source: () => BfdSource, place: BfdPlace): Running | undefined {
@@ -359,7 +410,11 @@ class Engine implements BfdEngine {
 
   #send(running: Running, packet: BfdControl): void {
     if (running.sender === undefined) return
-    const refused = running.sender.send(encodeBfd(packet))
+    let bytes = encodeBfd(packet)
+    const { authentication } = running.config
+    if (authentication !== undefined)
+      [bytes, running.authentication] = authenticate(bytes, authentication, running.authentication)
+    const refused = running.sender.send(bytes)
     if (refused === undefined) {
       this.#sent++
       running.packetsOut++

@@ -1,5 +1,5 @@
-// BFD control packets (RFC 5880 section 4.1), wire to value and back. Authentication sections are recognised and refused:
-// a session here is configured without, and RFC 5880 section 6.8.6 discards a packet whose A bit does not fit the session.
+// BFD control packets (RFC 5880 section 4.1), wire to value and back. Of authentication sections those with SHA1 (section 4.4) are
+// read; whether what they say is true is judged in authentication.ts, with the key.
 //
 //   0                   1                   2                   3
 //  |Vers | Diag    |Sta|P|F|C|A|D|M|  Detect Mult  |    Length     |
@@ -8,6 +8,12 @@
 //  |                    Desired Min TX Interval                    |
 //  |                   Required Min RX Interval                    |
 //  |                 Required Min Echo RX Interval                 |
+//
+// and with the A bit, which is what follows Control plane independent:
+//
+//  |   Auth Type   |  Auth Len 28  |  Auth Key ID  |   Reserved    |
+//  |                        Sequence Number                        |
+//  |                 Auth Key/Hash (20 octets) ...                 |
 
 import { err, ok, type Result } from '../runtime/result.ts'
 
@@ -44,6 +50,27 @@ export interface BfdControl {
   readonly requiredMinEchoRx: number
 }
 
+/** The ways to authenticate that we know, with the number that each has on the wire (RFC 5880 section 4.1, Auth Type). */
+export const bfdAuthenticationTypes = { 'keyed-sha1': 4, 'meticulous-keyed-sha1': 5 } as const
+export type BfdAuthenticationType = keyof typeof bfdAuthenticationTypes
+
+/** An authentication section as it came; nothing of it is to be believed yet. */
+export interface BfdAuthenticationSection {
+  readonly type: BfdAuthenticationType
+  /** 0 to 255. */
+  readonly keyId: number
+  /** 32 bits. */
+  readonly sequence: number
+  /** 20 octets. */
+  readonly digest: Uint8Array
+}
+
+/** A packet with or without a section at its end. */
+export interface BfdReceived {
+  readonly packet: BfdControl
+  readonly section?: BfdAuthenticationSection
+}
+
 export interface BfdPacketError {
   readonly code:
     | 'bfd/version'
@@ -58,6 +85,10 @@ export interface BfdPacketError {
 
 /** Octets of a packet without authentication. */
 export const bfdPacketBytes = 24
+/** Octets of an authentication section with SHA1, and where its parts are in the packet. */
+export const sha1SectionBytes = 28
+export const sha1Offsets = { type: 24, length: 25, keyId: 26, sequence: 28, digest: 32 } as const
+export const sha1DigestBytes = 20
 const version = 1
 
 /** The 24 octets of a control packet. */
@@ -82,8 +113,8 @@ export function encodeBfd(packet: BfdControl): Uint8Array {
 }
 
 /** Reads a UDP payload; refuses what RFC 5880 section 6.8.6 says must be discarded without looking at a session. */
-export function decodeBfd(bytes: Uint8Array): Result<BfdControl, BfdPacketError> {
-  const refuse = (code: BfdPacketError['code']): Result<BfdControl, BfdPacketError> => err({ code })
+export function decodeBfd(bytes: Uint8Array): Result<BfdReceived, BfdPacketError> {
+  const refuse = (code: BfdPacketError['code']): Result<BfdReceived, BfdPacketError> => err({ code })
   if (bytes.length < bfdPacketBytes) return refuse('bfd/length')
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const [first, second, detectMult, length] = [view.getUint8(0), view.getUint8(1), view.getUint8(2), view.getUint8(3)]
@@ -97,11 +128,12 @@ export function decodeBfd(bytes: Uint8Array): Result<BfdControl, BfdPacketError>
   const state = bfdStates[second >> 6] ?? 'Down'
   if (myDiscriminator === 0) return refuse('bfd/my-discriminator-zero')
   if (yourDiscriminator === 0 && (state === 'Init' || state === 'Up')) return refuse('bfd/your-discriminator-zero')
-  if (authenticated) return refuse('bfd/authentication')
+  const section = authenticated ? decodeSection(view, length) : undefined
+  if (authenticated && section === undefined) return refuse('bfd/authentication')
   const poll = (second & 0x20) !== 0
   const final = (second & 0x10) !== 0
   if (poll && final) return refuse('bfd/poll-and-final')
-  return ok({
+  const packet: BfdControl = {
     diagnostic: first & 0x1f,
     state,
     poll,
@@ -114,5 +146,20 @@ export function decodeBfd(bytes: Uint8Array): Result<BfdControl, BfdPacketError>
     desiredMinTx: view.getUint32(12),
     requiredMinRx: view.getUint32(16),
     requiredMinEchoRx: view.getUint32(20),
-  })
+  }
+  return ok(section === undefined ? { packet } : { packet, section })
+}
+
+/** undefined: a type that we do not know, or not of its length. */
+function decodeSection(view: DataView, length: number): BfdAuthenticationSection | undefined {
+  const number = view.getUint8(sha1Offsets.type)
+  const type = number === 4 ? 'keyed-sha1' : number === 5 ? 'meticulous-keyed-sha1' : undefined
+  const isWhole = view.getUint8(sha1Offsets.length) === sha1SectionBytes && length === bfdPacketBytes + sha1SectionBytes
+  if (type === undefined || !isWhole) return undefined
+  return {
+    type,
+    keyId: view.getUint8(sha1Offsets.keyId),
+    sequence: view.getUint32(sha1Offsets.sequence),
+    digest: new Uint8Array(view.buffer, view.byteOffset + sha1Offsets.digest, sha1DigestBytes),
+  }
 }

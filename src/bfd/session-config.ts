@@ -2,6 +2,7 @@
 // data, shared by the engine, its listeners and whoever configures them.
 
 import { familyOf, type Ip, isLinkLocal } from '../net/ip.ts'
+import type { BfdAuthentication } from './authentication.ts'
 import type { BfdState } from './packet.ts'
 import type { BfdConfig } from './session.ts'
 import type { BfdPath, BfdPlace } from './transport.ts'
@@ -23,6 +24,8 @@ export interface BfdSessionConfig {
   readonly multiplier: number
   /** Keep the session down and say so to the peer, so that it draws no conclusions (RFC 5880 section 6.8.16). */
   readonly adminDown: boolean
+  /** Absent: without, and packets that have it are discarded. */
+  readonly authentication?: BfdAuthentication
 }
 
 export type BfdEvent =
@@ -54,6 +57,8 @@ export interface BfdStatus {
   readonly detectionMs: number
   /** Milliseconds since the peer's last packet; Infinity while there was none. */
   readonly silentMs: number
+  /** The last packet that was believed was authenticated. */
+  readonly authenticated: boolean
   readonly packetsIn: number
   readonly packetsOut: number
   readonly error?: string

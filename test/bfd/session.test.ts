@@ -89,7 +89,7 @@ describe('a control packet (RFC 5880 section 4.1)', () => {
     })
     fc.assert(
       fc.property(packet, (value) => {
-        expect(decodeBfd(encodeBfd(value))).toEqual({ ok: true, value })
+        expect(decodeBfd(encodeBfd(value))).toEqual({ ok: true, value: { packet: value } })
       }),
     )
   })

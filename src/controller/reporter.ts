@@ -1,6 +1,6 @@
 // Says in the cluster what is: computes the statuses that should stand on our objects and hands them to the status writer. Every
 // replica reports its own sessions under its own field manager; the leader reports the rest, and clears up after replicas that
-// are no more.
+// are no more. Routes go before words: of Vips and Services only what may have changed is looked at, and in slices.
 
 import type { Announcer } from '../announce/announcer.ts'
 import type { KubeClient } from '../k8s/client.ts'
@@ -8,7 +8,7 @@ import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { Fence } from '../k8s/fence.ts'
 import { replicaManager } from '../k8s/field-managers.ts'
 import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
-import type { ClusterView, Kind, ObjectMeta } from '../k8s/objects.ts'
+import type { ClusterChanges, ClusterView, Kind, NamespacedName, ObjectMeta } from '../k8s/objects.ts'
 import {
   createStatusWriter,
   type ObservedStatus,
@@ -18,10 +18,20 @@ import {
   type DesiredStatus as WrittenStatus,
 } from '../k8s/status-writer.ts'
 import { createWriter } from '../k8s/writer.ts'
-import { createReporting, type DesiredStatus, type Report } from '../plan/report.ts'
+import {
+  type DesiredStatus,
+  fewStatuses,
+  leaderVipStatus,
+  type ReportInput,
+  type ServiceCondition,
+  serviceCondition,
+} from '../plan/report.ts'
+import { createReportChanges, type ReportChanges } from '../plan/report-changes.ts'
+import { establishedPeers } from '../plan/report-peers.ts'
 import type { Plan } from '../plan/types.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { inSlices } from '../runtime/slices.ts'
 import { createTrigger } from '../runtime/trigger.ts'
 import type { Allocation, ServiceClassRule } from '../vip/types.ts'
 import { departedEntries } from './departed.ts'
@@ -45,6 +55,8 @@ export interface ReporterOptions {
 }
 
 export interface Reporter {
+  /** The cluster changed, and the plan with it. */
+  readonly changed: (changes: ClusterChanges) => void
   /** Something that a status says may have changed. */
   readonly pull: () => void
   /** This replica leads for as long as the fence holds: it reports on behalf of all. */
@@ -66,15 +78,16 @@ interface Leading {
   readonly allocation: () => Allocation | undefined
   readonly statuses: StatusWriter
   readonly services: ServiceConditions
+  readonly changes: ReportChanges
+  /** Services whose condition does not say yet what it should. */
+  readonly differing: Set<NamespacedName>
 }
 
 export function createReporter(options: ReporterOptions): Reporter {
   const { announcer, clock, log, replica, store } = options
-  const reporting = createReporting()
   const ownStatuses = statusWriter(options, {})
   let leading: Leading | undefined
   let cancelLater: CancelTimer | undefined
-  let busyMs = 0
 
   const run = async (): Promise<void> => {
     const plan = announcer.plan()
@@ -85,8 +98,7 @@ export function createReporter(options: ReporterOptions): Reporter {
     const listenError = announcer.listenError()
     const alive = aliveReplicas(options)
     const agents = options.agents.running()
-    const startMs = clock.monotonicMs()
-    const report = reporting({
+    const input: ReportInput = {
       view: store.view(),
       plan,
       serviceClass: options.serviceClass,
@@ -97,19 +109,53 @@ export function createReporter(options: ReporterOptions): Reporter {
       ...(agents === undefined ? {} : { agents }),
       ...(allocation === undefined ? {} : { allocation }),
       ...(listenError === undefined ? {} : { listenError }),
-    })
-    ownStatuses.submit(byKey(of(report, 'replica', replicaManager(replica.name))))
-    busyMs = clock.monotonicMs() - startMs
+    }
+    const few = fewStatuses(input)
+    ownStatuses.submit(byKey(of(few, 'replica', replicaManager(replica.name))))
     if (leader === undefined || allocation === undefined || tooSoon) return
     const departed = departedEntries(store.view(), { replicas: alive, agents })
-    leader.statuses.submit(byKey([...of(report, 'leader', 'bellhop-leader'), ...departed]))
-    busyMs = clock.monotonicMs() - startMs
+    leader.statuses.submit(byKey([...of(few, 'leader', leaderManager), ...departed]))
+    const differing = await reportMany(input, leader)
     for (const { name, alive: speaks } of options.replicas.signs().values())
       if (!speaks) void options.replicas.bury(name)
-    const nextMs = await leader.services.write(report.services)
+    const nextMs = leader.fence.holds() ? await leader.services.write(differing) : undefined
     cancelLater?.()
     cancelLater = nextMs === undefined ? undefined : clock.setTimer(nextMs, () => trigger.pull())
   }
+
+  /** Reports Vips, and returns what is to be said on Services. */
+  const reportMany = async (input: ReportInput, leader: Leading): Promise<readonly ServiceCondition[]> => {
+    const { view, plan, guarded = new Set<string>() } = input
+    const established = establishedPeers(input)
+    const { vips, services } = leader.changes.take({ view, plan, established, guarded })
+    const signal = leader.fence.signal
+    await inSlices(vips, { clock, signal }, (names) => {
+      const found = names.map((name) => [name, leaderVipStatus(input, name, established)] as const)
+      leader.statuses.offer(
+        of(
+          found.flatMap(([, status]) => status ?? []),
+          'leader',
+          leaderManager,
+        ),
+      )
+      for (const [name, status] of found)
+        if (status === undefined) leader.statuses.forget(statusKey({ kind: 'Vip', name, fieldManager: leaderManager }))
+    })
+    const conditions: ServiceCondition[] = []
+    await inSlices(new Set([...leader.differing, ...services]), { clock, signal }, (names) => {
+      for (const name of names) {
+        const service = view.services.get(name)
+        const condition = service === undefined ? undefined : serviceCondition(input, service, established)
+        if (condition === undefined) leader.differing.delete(name)
+        else {
+          leader.differing.add(name)
+          conditions.push(condition)
+        }
+      }
+    })
+    return conditions
+  }
+
   // A replica that has just started has no sessions yet. To say so of each Vip, and to take it back a second later, would be
   // thousands of writes: it waits until every peer had its chance.
   let starting = true
@@ -132,13 +178,16 @@ export function createReporter(options: ReporterOptions): Reporter {
   const trigger = createTrigger(run, {
     clock,
     intervalMs,
-    busyMs: () => busyMs,
     onError: (error) => log.error({ event: 'report-failed', message: String(error) }),
   })
   options.replicas.onChange(() => trigger.pull())
   options.agents.onChange(() => trigger.pull())
 
   return {
+    changed: (changes) => {
+      leading?.changes.note(changes)
+      trigger.pull()
+    },
     pull: trigger.pull,
     lead: (fence, allocation) => {
       const services = createServiceConditions({
@@ -147,7 +196,8 @@ export function createReporter(options: ReporterOptions): Reporter {
         clock,
         log,
       })
-      leading = { fence, allocation, statuses: statusWriter(options, { fence }), services }
+      const statuses = statusWriter(options, { fence })
+      leading = { fence, allocation, statuses, services, changes: createReportChanges(), differing: new Set() }
       trigger.pull()
     },
     stop: async () => {
@@ -164,8 +214,14 @@ function aliveReplicas({ replica, replicas }: ReporterOptions): ReadonlySet<stri
   return new Set([replica.name, ...alive])
 }
 
-const of = (report: Report, role: DesiredStatus['fieldManagerRole'], fieldManager: string): readonly WrittenStatus[] =>
-  report.statuses
+const leaderManager = 'bellhop-leader'
+
+const of = (
+  statuses: readonly DesiredStatus[],
+  role: DesiredStatus['fieldManagerRole'],
+  fieldManager: string,
+): readonly WrittenStatus[] =>
+  statuses
     .filter(({ fieldManagerRole }) => fieldManagerRole === role)
     .map(({ kind, name, status }) => ({ kind, name, status, fieldManager }))
 
@@ -197,6 +253,10 @@ function statusWriter(options: ReporterOptions, { fence }: { readonly fence?: Fe
 }
 
 function observedStatus(store: ClusterStore, kind: Kind, name: string): ObservedStatus {
+  if (kind === 'Vip') {
+    const vip = store.view().vips.get(name)
+    return vip === undefined ? 'unknown' : { resourceVersion: vip.meta.resourceVersion, digest: vip.status }
+  }
   const object = reportedObject(store.view(), kind, name)
   if (object === undefined) return 'unknown'
   return object.status === undefined
@@ -209,7 +269,7 @@ interface Reported {
   readonly status?: Readonly<Record<string, unknown>>
 }
 
-/** The object of a kind that has a status of ours. */
+/** The object of a kind of which there are few and that has a status of ours. */
 function reportedObject(view: ClusterView, kind: Kind, name: string): Reported | undefined {
   switch (kind) {
     case 'BgpConf':
@@ -218,8 +278,6 @@ function reportedObject(view: ClusterView, kind: Kind, name: string): Reported |
       return view.bgpPeers.get(name)
     case 'VipPool':
       return view.vipPools.get(name)
-    case 'Vip':
-      return view.vips.get(name)
     case 'BgpPolicy':
       return view.bgpPolicies.get(name)
     default:

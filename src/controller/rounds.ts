@@ -22,7 +22,7 @@ export interface RoundsOptions {
   readonly presence: Pick<Presence, 'setNodes'>
   readonly gate: Pick<DataplaneGate, 'take'>
   readonly leadership: Pick<Leadership, 'changed' | 'note'>
-  readonly reporter: Pick<Reporter, 'pull'>
+  readonly reporter: Pick<Reporter, 'changed' | 'pull'>
   readonly metrics: Pick<ControllerMetrics, 'planned'>
   /** What the plan needs beside the view, as of now. */
   readonly context: () => PlanContext
@@ -51,7 +51,7 @@ export function createRounds(options: RoundsOptions): Rounds {
     announcer.step(store.view(), since, options.context())
     options.metrics.planned((clock.monotonicMs() - startMs) / 1000)
     leadership.changed(changes)
-    reporter.pull()
+    reporter.changed(changes)
   }
 
   const confirmWithdrawals = async (vips: number): Promise<void> => {

@@ -2,7 +2,7 @@
 // its identity, through relists too; an answer to a write and an older event may come in either order.
 
 import { isDeepStrictEqual } from 'node:util'
-import { identityOf, type RawIdentity } from './json.ts'
+import { asObject, identityOf, type RawIdentity } from './json.ts'
 import type { Kind, ObjectMeta, ObjectRefusal } from './objects.ts'
 import type { ReflectorSink } from './reflector.ts'
 import { type KindValues, parseObject } from './schemas/parse.ts'
@@ -79,11 +79,11 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
   }
 
   const parse = (raw: unknown, identity: RawIdentity, absorbedDuring: number): Entry<K> | undefined => {
-    const parsed = parseObject(options.kind, raw, options.intern)
+    const parsed = parseObject(options.kind, options.withoutStatus ? statusless(raw) : raw, options.intern)
     const base = { resourceVersion: identity.resourceVersion, uid: identity.uid, absorbedDuring }
     switch (parsed.type) {
       case 'value':
-        return { ...base, value: options.withoutStatus ? statusless(parsed.value) : parsed.value }
+        return { ...base, value: parsed.value }
       case 'refusal':
         return { ...base, refusal: parsed.refusal }
       case 'nothing':
@@ -178,9 +178,7 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
 const keyOf = (identity: RawIdentity): string =>
   identity.namespace === '' ? (identity.name ?? '') : `${identity.namespace}/${identity.name ?? ''}`
 
-const noStatus = Object.freeze({})
-
-const statusless = <V extends object>(value: V): V => ('status' in value ? { ...value, status: noStatus } : value)
+const statusless = (raw: unknown): unknown => ({ ...asObject(raw), status: undefined })
 
 /** `next`, holding the value of `before` where nothing that anybody reads has changed. */
 function withIdentity<K extends Kind>(before: Entry<K> | undefined, next: Entry<K>): Entry<K> {

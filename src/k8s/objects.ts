@@ -222,6 +222,13 @@ export interface VipClaim {
   readonly shareKey: string
 }
 
+/** What is kept of a status that only its writer looks at: whether it says what it should, and since when its conditions do. */
+export interface StatusDigest {
+  /** The same for two statuses that say the same; empty for an empty one. See status-match.ts. */
+  readonly fingerprint: string
+  readonly conditions: readonly Condition[]
+}
+
 /** A released address that waits for the same namespace/name to return (VipPool.spec.hold). `until` is an RFC 3339 time in the object. */
 export interface VipHold {
   readonly namespace: string
@@ -236,7 +243,8 @@ export interface Vip {
   /** Empty only while the address is on hold. */
   readonly services: readonly VipClaim[]
   readonly hold?: VipHold
-  readonly status: Readonly<Record<string, unknown>>
+  /** We write it for people and read it for nothing: of ten thousand of them, each with its next hops, this is enough. */
+  readonly status: StatusDigest
 }
 
 export interface BgpPolicy {

@@ -1,6 +1,7 @@
-// Makes the statuses in the cluster say what they should. Told the complete set each time, it writes only what differs, the latest
-// value wins, and its pace is bounded twice: overall, and for each object, where a value that keeps changing is written more
-// and more rarely. Nobody waits for it.
+// Makes the statuses in the cluster say what they should: it writes only what differs, the latest value wins, and its pace is bounded
+// twice: overall, and for each object, where a value that keeps changing is written more and more rarely. Nobody waits for it.
+// Of the few it is told the complete set each time; of the many (Vips) only what may have changed, and it remembers none of them
+// for longer than it takes until the object says so and has settled.
 
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
@@ -8,9 +9,9 @@ import { backoffMs } from './backoff.ts'
 import { stampConditions } from './conditions.ts'
 import { asObject, identityOf, type RawObject } from './json.ts'
 import type { KubeError } from './kube-error.ts'
-import type { Condition, Kind } from './objects.ts'
+import type { Condition, Kind, StatusDigest } from './objects.ts'
 import { parseConditions } from './schemas/meta.ts'
-import { statusMatches } from './status-match.ts'
+import { digestMatches, statusMatches } from './status-match.ts'
 import { createTokenBucket, type RateLimit } from './token-bucket.ts'
 import { isNewer } from './versions.ts'
 import type { StatusApply, WriteResult } from './writer.ts'
@@ -25,7 +26,11 @@ export const statusKey = (desired: Pick<DesiredStatus, 'kind' | 'name' | 'fieldM
   `${desired.kind}/${desired.name}/${desired.fieldManager}`
 
 /** `unknown`: this process does not follow the kind. `absent`: the object does not exist. */
-export type ObservedStatus = { readonly resourceVersion: string; readonly status: RawObject } | 'absent' | 'unknown'
+export type ObservedStatus = SeenStatus | 'absent' | 'unknown'
+
+type SeenStatus =
+  | { readonly resourceVersion: string; readonly status: RawObject }
+  | { readonly resourceVersion: string; readonly digest: StatusDigest }
 
 export interface StatusWriterOptions {
   /** `writer.applyStatus`. */
@@ -58,6 +63,10 @@ export interface StatusWriter {
    * fields are taken out of the object. A value that is the same object as before costs nothing.
    */
   readonly submit: (desired: ReadonlyMap<StatusKey, DesiredStatus>) => void
+  /** What should stand in some of many objects; the others stay as they are. To be repeated when an object has changed. */
+  readonly offer: (desired: readonly DesiredStatus[]) => void
+  /** An object of the many is gone. */
+  readonly forget: (key: StatusKey) => void
   readonly facts: () => StatusWriterFacts
   /** Resolves when nothing is left to do. */
   readonly idle: () => Promise<void>
@@ -67,6 +76,8 @@ interface Entry {
   readonly kind: Kind
   readonly name: string
   readonly fieldManager: string
+  /** One of the many: forgotten as soon as there is nothing to remember. */
+  readonly passing: boolean
   /** undefined: to be given up. */
   desired: RawObject | undefined
   text: string
@@ -101,6 +112,8 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
   const entries = new Map<StatusKey, Entry>()
   /** Keys that differ, oldest first. */
   const due = new Set<StatusKey>()
+  /** Passing entries that were written and may change again soon. */
+  const resting = new Set<StatusKey>()
   const idlers: (() => void)[] = []
   let underWay = 0
   let writes = 0
@@ -111,23 +124,56 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
   // ---------------------------------------------------------------------------------------------- what is to be done
 
   const submit = (desired: ReadonlyMap<StatusKey, DesiredStatus>): void => {
-    for (const [key, wanted] of desired) {
-      const entry = entries.get(key) ?? newEntry(wanted, settle.minMs)
-      entries.set(key, entry)
-      if (entry.desired !== wanted.status) {
-        entry.desired = wanted.status
-        entry.text = JSON.stringify(wanted.status)
-      }
-      judge(key, entry)
-    }
+    for (const [key, wanted] of desired) adopt(key, wanted, entries.get(key) ?? newEntry(wanted, settle.minMs))
     for (const [key, entry] of entries) {
-      if (desired.has(key)) continue
+      if (entry.passing || desired.has(key)) continue
       entry.desired = undefined
       entry.text = nothingText
       judge(key, entry)
     }
     pump()
   }
+
+  const offer = (desired: readonly DesiredStatus[]): void => {
+    for (const wanted of desired) {
+      const key = statusKey(wanted)
+      const known = entries.get(key)
+      // The common case after a start: the object says so already, and there is nothing to remember.
+      if (known === undefined && says(options.observed(wanted.kind, wanted.name), wanted)) continue
+      adopt(key, wanted, known ?? { ...newEntry(wanted, settle.minMs), passing: true })
+    }
+    pump()
+  }
+
+  const adopt = (key: StatusKey, wanted: DesiredStatus, entry: Entry): void => {
+    entries.set(key, entry)
+    if (entry.desired !== wanted.status) {
+      entry.desired = wanted.status
+      entry.text = JSON.stringify(wanted.status)
+    }
+    judge(key, entry)
+  }
+
+  const forget = (key: StatusKey): void => {
+    entries.delete(key)
+    due.delete(key)
+    resting.delete(key)
+  }
+
+  /** Lets go of passing entries that have settled. Returns the milliseconds until the next one may have. */
+  const letGo = (nowMs: number): number => {
+    let nextMs = Number.POSITIVE_INFINITY
+    for (const key of resting) {
+      const entry = entries.get(key)
+      if (entry === undefined || entry.writing || due.has(key)) resting.delete(key)
+      else if (restUntilMs(entry) <= nowMs) forget(key)
+      else nextMs = Math.min(nextMs, restUntilMs(entry) - nowMs)
+    }
+    return nextMs
+  }
+
+  /** Until then another change of the object would be one too soon. */
+  const restUntilMs = (entry: Entry): number => entry.lastWriteMs + 2 * entry.settleMs + settle.minMs
 
   /** Puts the entry among the due, or takes it out. */
   const judge = (key: StatusKey, entry: Entry): void => {
@@ -140,6 +186,8 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
     const givenUp = entry.desired === undefined && !entry.writing
     if (observed === 'absent') entry.written = undefined
     if (givenUp) entries.delete(key)
+    // Where the view cannot tell, or the server did not keep what was written, only the entry knows.
+    else if (entry.passing && typeof observed === 'object' && entry.written?.faithful === true) resting.add(key)
   }
 
   // ------------------------------------------------------------------------------------------------------- doing it
@@ -149,7 +197,7 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
     cancelTimer = undefined
     if (signal.aborted) return
     const nowMs = clock.monotonicMs()
-    let nextMs = Number.POSITIVE_INFINITY
+    let nextMs = letGo(nowMs)
     for (const key of due) {
       if (underWay >= concurrency) return
       const entry = entries.get(key)
@@ -187,17 +235,14 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
       if (!entry.written.faithful)
         log.warn({ event: 'status-not-kept', kind, name, advice: 'the installed CRD is older than this controller' })
       // Still changing within twice the last interval: write more rarely.
-      entry.settleMs =
-        nowMs - entry.lastWriteMs < 2 * entry.settleMs + settle.minMs
-          ? Math.min(settle.maxMs, entry.settleMs * 2)
-          : settle.minMs
+      entry.settleMs = nowMs < restUntilMs(entry) ? Math.min(settle.maxMs, entry.settleMs * 2) : settle.minMs
       entry.lastWriteMs = nowMs
       entry.notBeforeMs = nowMs + entry.settleMs
       judge(key, entry)
     } else if (result.error.status === 404) {
       // Gone. If it comes back, the next submission names it again.
       entry.written = undefined
-      if (entry.desired === undefined) entries.delete(key)
+      if (entry.desired === undefined || entry.passing) forget(key)
     } else {
       failures++
       lastError = result.error
@@ -214,6 +259,8 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
 
   return {
     submit,
+    offer,
+    forget,
     facts: () => ({
       pending: due.size + underWay,
       writes,
@@ -233,6 +280,7 @@ function newEntry(wanted: DesiredStatus, settleMs: number): Entry {
     kind: wanted.kind,
     name: wanted.name,
     fieldManager: wanted.fieldManager,
+    passing: false,
     desired: undefined,
     text: '',
     written: undefined,
@@ -244,21 +292,31 @@ function newEntry(wanted: DesiredStatus, settleMs: number): Entry {
   }
 }
 
+/** Whether the object is known to say what is wanted. */
+function says(observed: ObservedStatus, { kind, status }: Pick<DesiredStatus, 'kind' | 'status'>): boolean {
+  if (typeof observed === 'string') return false
+  return 'digest' in observed ? digestMatches(status, observed.digest) : statusMatches(kind, status, observed.status)
+}
+
+const conditionsSeen = (observed: SeenStatus): readonly Condition[] =>
+  'digest' in observed ? observed.digest.conditions : conditionsOf(observed.status)
+
 /** Whether something has to be written. Notes in the entry what the object turned out to say already. */
 function differs(entry: Entry, observed: ObservedStatus): boolean {
   if (observed === 'absent') return false
   const { desired, written } = entry
   if (desired === undefined) return written !== undefined && written.text !== nothingText
   if (written === undefined) {
-    if (observed === 'unknown' || !statusMatches(entry.kind, desired, observed.status)) return true
-    entry.written = { ...observed, text: entry.text, faithful: true, conditions: conditionsOf(observed.status) }
+    if (observed === 'unknown' || !says(observed, { kind: entry.kind, status: desired })) return true
+    const { resourceVersion } = observed
+    entry.written = { resourceVersion, text: entry.text, faithful: true, conditions: conditionsSeen(observed) }
     return false
   }
   if (written.text !== entry.text) return true
   if (observed === 'unknown' || !written.faithful || !isNewer(observed.resourceVersion, written.resourceVersion))
     return false
   // Somebody wrote after us: was it into what is ours?
-  if (!statusMatches(entry.kind, desired, observed.status)) return true
+  if (!says(observed, { kind: entry.kind, status: desired })) return true
   entry.written = { ...written, resourceVersion: observed.resourceVersion }
   return false
 }
@@ -270,7 +328,7 @@ function stamped(entry: Entry, observed: ObservedStatus, nowWallMs: number): Raw
   const status = entry.desired ?? nothing
   if (status['conditions'] === undefined) return status
   // What we wrote last is fresher than what we have seen of it.
-  const before = entry.written?.conditions ?? (typeof observed === 'object' ? conditionsOf(observed.status) : [])
+  const before = entry.written?.conditions ?? (typeof observed === 'object' ? conditionsSeen(observed) : [])
   return { ...status, conditions: stampConditions(conditionsOf(status), before, nowWallMs) }
 }
 

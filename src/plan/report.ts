@@ -1,8 +1,8 @@
 // What the statuses in the cluster should say: from the plan, the allocation and the sessions to one value an object and writer.
 // Pure and complete each time; whoever writes compares with what is there, and stamps the conditions' transition times.
 //
-// Two roles write: every replica its own entry in the lists that replicas share, and the leader everything else. What was the same
-// the last time is the same object again, so that ten thousand unchanged Vips cost a comparison each.
+// Two roles write: every replica its own entry in the lists that replicas share, and the leader everything else. Of Vips and Services
+// a cluster has thousands, so they can be asked for one by one: report-changes.ts knows which have to be.
 
 import type { SessionStatus } from '../bgp/speaker/protocol.ts'
 import {
@@ -16,7 +16,6 @@ import {
   type ObjectMeta,
   type ObjectRefusal,
   type Service,
-  type Vip,
   type VipPool,
 } from '../k8s/objects.ts'
 import { announcedCondition, sameCondition } from '../vip/conditions.ts'
@@ -28,9 +27,8 @@ import { resolveCommunity } from './attributes.ts'
 import { noConfMessage } from './peers.ts'
 import { countTold, establishedPeers, leaderPeerStatus, ownSession } from './report-peers.ts'
 import { announcedOf, vipStatus } from './report-vips.ts'
-import { same } from './same.ts'
 import { clip, type UnstampedCondition } from './status-text.ts'
-import type { Plan, VipReport } from './types.ts'
+import type { Plan } from './types.ts'
 
 /** One role's whole opinion on one object's status. Conditions come without `lastTransitionTime`. */
 export interface DesiredStatus {
@@ -72,89 +70,65 @@ export interface ReportInput {
   readonly guarded?: ReadonlySet<string>
 }
 
-/** The report of one moment. */
-export const report = (input: ReportInput): Report => createReporting()(input)
-
-/** A report that remembers the one before: values that did not change keep their identity, and cost a comparison each. */
-export function createReporting(): (input: ReportInput) => Report {
-  let statuses = new Map<string, DesiredStatus>()
-  let established: ReadonlySet<string> = new Set()
-  let memory = emptyMemory()
-  return (input) => {
-    const now = establishedPeers(input)
-    // What was remembered under other sessions or another guard says nothing about now.
-    if (!sameSet(established, now) || !sameSet(memory.guarded, input.guarded ?? noNames))
-      memory = emptyMemory(input.guarded)
-    established = sameSet(established, now) ? established : now
-    const after = new Map<string, DesiredStatus>()
-    for (const desired of statusesOf(input, established, memory)) {
-      const key = `${desired.kind}/${desired.name}/${desired.fieldManagerRole}`
-      const known = statuses.get(key)
-      after.set(key, known !== undefined && same(known.status, desired.status) ? known : desired)
-    }
-    statuses = after
-    const services = input.allocation === undefined ? [] : serviceConditions(input, established, memory)
-    return { statuses: [...after.values()], services }
+/** The report of one moment, from nothing but its argument. What report-changes.ts saves is only looking at what did not change. */
+export function report(input: ReportInput): Report {
+  const established = establishedPeers(input)
+  const few = fewStatuses(input)
+  if (input.allocation === undefined) return { statuses: few, services: [] }
+  const { view } = input
+  const refused = view.refusals.flatMap(({ kind, meta }) => (kind === 'Vip' ? [meta.name] : []))
+  return {
+    statuses: [
+      ...few,
+      ...[...view.vips.keys(), ...refused].flatMap((name) => leaderVipStatus(input, name, established) ?? []),
+    ],
+    services: [...view.services.values()].flatMap((service) => serviceCondition(input, service, established) ?? []),
   }
 }
 
-const noNames: ReadonlySet<string> = new Set()
+const desired = (
+  kind: Kind,
+  name: string,
+  fieldManagerRole: DesiredStatus['fieldManagerRole'],
+  status: DesiredStatus['status'],
+): DesiredStatus => ({ kind, name, fieldManagerRole, status })
 
-const sameSet = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
-  a.size === b.size && [...a].every((name) => b.has(name))
-
-/** Results by the values they were made from, for as long as the sessions stay as they are. */
-interface Memory {
-  readonly guarded: ReadonlySet<string>
-  readonly vips: WeakMap<Vip, { readonly planned: VipReport | undefined; readonly desired: DesiredStatus }>
-  readonly services: WeakMap<
-    Service,
-    { readonly madeFrom: readonly unknown[]; readonly condition: ServiceCondition | undefined }
-  >
-}
-
-const emptyMemory = (guarded: ReadonlySet<string> = noNames): Memory => ({
-  guarded: new Set(guarded),
-  vips: new WeakMap(),
-  services: new WeakMap(),
-})
-
-function* statusesOf(input: ReportInput, established: ReadonlySet<string>, memory: Memory): Generator<DesiredStatus> {
+/** The statuses of all objects of which a cluster has few: all kinds but Vips. */
+export function fewStatuses(input: ReportInput): readonly DesiredStatus[] {
   const { view, plan, allocation } = input
-  const desired = (
-    kind: Kind,
-    name: string,
-    fieldManagerRole: DesiredStatus['fieldManagerRole'],
-    status: DesiredStatus['status'],
-  ): DesiredStatus => ({ kind, name, fieldManagerRole, status })
-
-  for (const { name } of plan.peers) yield desired('BgpPeer', name, 'replica', { sessions: [ownSession(input, name)] })
   const conf = view.bgpConfs.get('default')
-  if (conf !== undefined) yield desired('BgpConf', 'default', 'replica', { speakers: [ownSpeaker(input)] })
-  if (allocation === undefined) return
+  const own = [
+    ...plan.peers.map(({ name }) => desired('BgpPeer', name, 'replica', { sessions: [ownSession(input, name)] })),
+    ...(conf === undefined ? [] : [desired('BgpConf', 'default', 'replica', { speakers: [ownSpeaker(input)] })]),
+  ]
+  if (allocation === undefined) return own
+  const of = <V extends { readonly meta: ObjectMeta }>(
+    kind: Kind,
+    objects: ReadonlyMap<string, V>,
+    status: (object: V) => DesiredStatus['status'],
+  ): readonly DesiredStatus[] =>
+    [...objects.values()].map((object) => desired(kind, object.meta.name, 'leader', status(object)))
+  const told = countTold(input, establishedPeers(input))
+  return [
+    ...own,
+    ...of('BgpConf', view.bgpConfs, (each) => confStatus(input, each)),
+    ...of('BgpPeer', view.bgpPeers, (peer) => leaderPeerStatus(input, peer, told)),
+    ...of('VipPool', view.vipPools, (pool) => poolStatus(pool, allocation.pools.get(pool.meta.name))),
+    ...of('BgpPolicy', view.bgpPolicies, (policy) => policyStatus(view, policy)),
+    ...view.refusals.flatMap((refusal) => (refusal.kind === 'Vip' ? [] : (refusedStatus(refusal) ?? []))),
+  ]
+}
 
-  for (const each of view.bgpConfs.values()) yield desired('BgpConf', each.meta.name, 'leader', confStatus(input, each))
-  const told = countTold(input, established)
-  for (const peer of view.bgpPeers.values())
-    yield desired('BgpPeer', peer.meta.name, 'leader', leaderPeerStatus(input, peer, told))
-  for (const pool of view.vipPools.values())
-    yield desired('VipPool', pool.meta.name, 'leader', poolStatus(pool, allocation.pools.get(pool.meta.name)))
-  for (const policy of view.bgpPolicies.values())
-    yield desired('BgpPolicy', policy.meta.name, 'leader', policyStatus(view, policy))
-  for (const vip of view.vips.values()) {
-    const planned = plan.vips.get(vip.meta.name)
-    const known = memory.vips.get(vip)
-    const current =
-      known !== undefined && known.planned === planned
-        ? known
-        : { planned, desired: desired('Vip', vip.meta.name, 'leader', vipStatus(input, vip, established)) }
-    if (current !== known) memory.vips.set(vip, current)
-    yield current.desired
-  }
-  for (const refusal of view.refusals) {
-    const type = refusedConditions[refusal.kind]
-    if (type !== undefined) yield desired(refusal.kind, refusal.meta.name, 'leader', refusedStatus(refusal, type))
-  }
+/** The status of one Vip; undefined where there is no such object. `established`: see establishedPeers. */
+export function leaderVipStatus(
+  input: ReportInput,
+  name: string,
+  established: ReadonlySet<string>,
+): DesiredStatus | undefined {
+  const vip = input.view.vips.get(name)
+  if (vip !== undefined) return desired('Vip', name, 'leader', vipStatus(input, vip, established))
+  const refusal = input.view.refusals.find(({ kind, meta }) => kind === 'Vip' && meta.name === name)
+  return refusal === undefined ? undefined : refusedStatus(refusal)
 }
 
 const generationOf = ({ generation }: ObjectMeta): { readonly observedGeneration?: number } =>
@@ -185,9 +159,12 @@ const refusedConditions: Partial<Record<Kind, string>> = {
   BgpPolicy: 'Accepted',
 }
 
-function refusedStatus({ meta, problems }: ObjectRefusal, type: string): DesiredStatus['status'] {
+function refusedStatus({ kind, meta, problems }: ObjectRefusal): DesiredStatus | undefined {
+  const type = refusedConditions[kind]
+  if (type === undefined) return undefined
   const message = problems.map((problem) => `${problem.path}: ${problem.message}`).join('; ')
-  return statusOf(meta, {}, [{ type, status: 'False', reason: 'Invalid', message }])
+  const status = statusOf(meta, {}, [{ type, status: 'False', reason: 'Invalid', message }])
+  return desired(kind, meta.name, 'leader', status)
 }
 
 function ownSpeaker({ plan, replica }: ReportInput): Readonly<Record<string, unknown>> {
@@ -280,30 +257,11 @@ function policyStatus(view: ClusterView, policy: BgpPolicy): DesiredStatus['stat
   ])
 }
 
-// Only what differs: this condition is written over a certain version of a Service, beside what allocation writes.
-function serviceConditions(
-  input: ReportInput,
-  established: ReadonlySet<string>,
-  memory: Memory,
-): readonly ServiceCondition[] {
-  const changes: ServiceCondition[] = []
-  for (const service of input.view.services.values()) {
-    const madeFrom = service.ingress.flatMap(({ ip }) => {
-      const name = vipName(ip)
-      return [input.plan.vips.get(name), input.view.vips.get(name)?.hold]
-    })
-    const known = memory.services.get(service)
-    const current =
-      known?.madeFrom.every((value, i) => value === madeFrom[i]) === true
-        ? known
-        : { madeFrom, condition: serviceCondition(input, service, established) }
-    if (current !== known) memory.services.set(service, current)
-    if (current.condition !== undefined) changes.push(current.condition)
-  }
-  return changes
-}
-
-function serviceCondition(
+/**
+ * What a Service's condition should say, where it does not yet: it is written over a certain version of the Service, beside what
+ * allocation writes.
+ */
+export function serviceCondition(
   input: ReportInput,
   service: Service,
   established: ReadonlySet<string>,

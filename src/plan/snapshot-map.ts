@@ -19,6 +19,13 @@ export class SnapshotMap<K extends string, V> implements ReadonlyMap<K, V> {
     return new SnapshotMap<K, V>([], 0)
   }
 
+  /** How a map of this kind is made up; undefined for any other map. */
+  static bucketsOf<K extends string, V>(
+    map: ReadonlyMap<K, V>,
+  ): readonly (ReadonlyMap<K, V> | undefined)[] | undefined {
+    return map instanceof SnapshotMap ? map.#buckets : undefined
+  }
+
   /** This map with `changes` made to it; undefined removes the key. */
   with(changes: Iterable<readonly [K, V | undefined]>): SnapshotMap<K, V> {
     const buckets = [...this.#buckets]
@@ -70,6 +77,24 @@ export class SnapshotMap<K extends string, V> implements ReadonlyMap<K, V> {
   [Symbol.iterator](): Generator<[K, V], undefined> {
     return this.entries()
   }
+}
+
+/** Keys under which two maps hold another value. Of two versions of one SnapshotMap, only what they do not share is looked at. */
+export function differingKeys<K extends string, V>(
+  before: ReadonlyMap<K, V>,
+  after: ReadonlyMap<K, V>,
+): ReadonlySet<K> {
+  const keys = new Set<K>()
+  const compare = (old: ReadonlyMap<K, V> | undefined, now: ReadonlyMap<K, V> | undefined): void => {
+    if (old === now) return
+    for (const [key, value] of now ?? []) if (old?.get(key) !== value) keys.add(key)
+    for (const key of old?.keys() ?? []) if (now?.has(key) !== true) keys.add(key)
+  }
+  const oldBuckets = SnapshotMap.bucketsOf(before)
+  const nowBuckets = SnapshotMap.bucketsOf(after)
+  if (oldBuckets === undefined || nowBuckets === undefined) compare(before, after)
+  else for (let at = 0; at < bucketCount; at++) compare(oldBuckets[at], nowBuckets[at])
+  return keys
 }
 
 const bucketOf = (key: string): number => hash32(key) % bucketCount

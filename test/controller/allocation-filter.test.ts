@@ -54,7 +54,7 @@ describe('a Service', () => {
 
 describe('a Vip', () => {
   test.each<[string, Vip, boolean]>([
-    ['has another status', { ...recorded, status: { announcedTo: ['leaf'] } }, false],
+    ['has another status', { ...recorded, status: { fingerprint: 'another', conditions: [] } }, false],
     ['is another version of the same', { ...recorded, meta: { ...recorded.meta, ...later } }, false],
     ['is claimed by nobody any more', { ...recorded, services: [] }, true],
     ['is being deleted', { ...recorded, meta: { ...recorded.meta, deleting: true } }, true],

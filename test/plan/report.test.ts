@@ -3,12 +3,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { SessionStatus } from '../../src/bgp/speaker/protocol.ts'
-import type { Condition, Kind } from '../../src/k8s/objects.ts'
+import type { ClusterChanges, ClusterView, Condition, Kind, ObjectRefusal } from '../../src/k8s/objects.ts'
 import type { JsonObject } from '../../src/lab/apiserver/json.ts'
 import { parseRouterId } from '../../src/net/asn.ts'
 import { drainAnnotation } from '../../src/plan/drain.ts'
-import { planFromScratch } from '../../src/plan/plan.ts'
-import { createReporting, type Report, type ReportInput, report } from '../../src/plan/report.ts'
+import { createPlanner, planFromScratch } from '../../src/plan/plan.ts'
+import { leaderVipStatus, type Report, type ReportInput, report, serviceCondition } from '../../src/plan/report.ts'
+import { createReportChanges } from '../../src/plan/report-changes.ts'
+import { establishedPeers } from '../../src/plan/report-peers.ts'
 import { must } from '../../src/runtime/result.ts'
 import { allocate } from '../../src/vip/allocate.ts'
 import { judge } from '../crds/crd-files.ts'
@@ -557,46 +559,84 @@ test('a replica that does not lead reports its own sessions and nothing else', (
   ])
 })
 
-test('what did not change is the same value again', () => {
-  const reporting = createReporting()
-  const before = new Map(
-    reporting(inputOf()).statuses.map((each) => [`${each.kind}/${each.name}/${each.fieldManagerRole}`, each.status]),
-  )
-  const after = reporting(inputOf({}, { sessions: new Map([['leaf', { ...up, announcedPrefixes: 2 }]]) })).statuses
-  const changed = after.filter(
-    (each) => before.get(`${each.kind}/${each.name}/${each.fieldManagerRole}`) !== each.status,
-  )
-  expect(changed.map(({ kind, name, fieldManagerRole }) => `${kind}/${name} ${fieldManagerRole}`)).toEqual([
-    'BgpPeer/leaf replica',
-    'BgpPeer/leaf leader',
-  ])
-})
-
-test('a report that remembers says the same as one that does not, whatever came before', () => {
+test('what is reported change by change is what a report from scratch says, whatever came before', () => {
   const shown = { ...web, conditions: report(inputOf()).services.map(({ condition: of }) => of) }
+  const second = '203.0.113.11'
+  const both = [web, service('api', { ingress: [second] })]
   const held = vip(address, [web], { hold: { namespace: 'default', name: 'web', untilMs: 0 } })
+  const refused: ObjectRefusal = { kind: 'Vip', meta: meta(address), problems: [{ path: 'spec', message: 'is wrong' }] }
   const base = inputOf()
   const inputs = [
     base,
     { ...base, sessions: new Map([['leaf', down]]) },
     { ...base, guarded: new Set([address]) },
     { ...base, plan: inputOf({ slices: [] }).plan },
-    { ...base, view: inputOf({ services: [shown] }).view },
-    { ...base, view: inputOf({ vips: [held] }).view },
-    { ...base, view: inputOf({ services: [] }).view },
+    inputOf({ services: [shown] }),
+    inputOf({ services: [{ ...web, ingress: [] }] }),
+    inputOf({ services: both, vips: [vip(address, [web]), vip(second, both.slice(1))] }),
+    inputOf({ services: both }),
+    inputOf({ vips: [held] }),
+    inputOf({ vips: [], refusals: [refused] }),
+    inputOf({ services: [] }),
     inputOf({ peers: [] }),
   ]
   const anyOrder = fc.array(fc.nat(inputs.length - 1), { minLength: 2, maxLength: 12 })
   fc.assert(
     fc.property(anyOrder, (order) => {
-      const reporting = createReporting()
+      const changes = createReportChanges()
+      const said = new Map<string, unknown>()
+      let before: ReportInput | undefined
       for (const i of order) {
         const input = inputs[i] ?? base
-        expect(reporting(input)).toEqual(report(input))
+        if (before !== undefined) changes.note(changesBetween(before.view, input.view))
+        const established = establishedPeers(input)
+        const { vips, services } = changes.take({ ...input, established, guarded: input.guarded ?? new Set() })
+        for (const name of vips) said.set(`Vip/${name}`, leaderVipStatus(input, name, established))
+        for (const name of services) {
+          const of = input.view.services.get(name)
+          said.set(`Service/${name}`, of && serviceCondition(input, of, established))
+        }
+        before = input
+        const { statuses: all, services: conditions } = report(input)
+        const expected = new Map<string, unknown>()
+        for (const each of all) if (each.kind === 'Vip') expected.set(`Vip/${each.name}`, each)
+        for (const each of conditions) expected.set(`Service/${each.service}`, each)
+        expect(new Map([...said].filter(([, value]) => value !== undefined))).toEqual(expected)
       }
     }),
   )
 })
+
+test('a change of one Vip is one Vip to report, and the Services that show it', () => {
+  const other = '203.0.113.11'
+  const services = [web, service('api', { ingress: [other] })]
+  const of = { services, vips: [vip(address, [web]), vip(other, services.slice(1))] }
+  const input = inputOf({ ...of, slices: [slice('web', [endpoint('n1')]), slice('api', [endpoint('n1')])] })
+  const changes = createReportChanges()
+  const take = ({ view: now, plan }: Pick<ReportInput, 'view' | 'plan'>) =>
+    changes.take({ view: now, plan, established: new Set(['leaf']), guarded: new Set() })
+  take(input)
+  const planner = createPlanner()
+  const context = { serviceClass, nodeLiveness: new Map() }
+  take({ view: input.view, plan: planner.plan(input.view, undefined, context).plan })
+  const next = inputOf({ ...of, slices: [slice('web', []), slice('api', [endpoint('n1')])] })
+  const slicesOfWeb = new Map([['EndpointSlice' as const, new Set(['default/web'])]])
+  const { plan } = planner.plan(next.view, slicesOfWeb, context)
+  expect(take({ view: next.view, plan })).toEqual({ vips: new Set([address]), services: new Set(['default/web']) })
+  expect(take({ view: next.view, plan })).toEqual({ vips: new Set(), services: new Set() })
+})
+
+function changesBetween(before: ClusterView, after: ClusterView): ClusterChanges {
+  const differing = (a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): ReadonlySet<string> =>
+    new Set([...a.keys(), ...b.keys()].filter((key) => a.get(key) !== b.get(key)))
+  const refusedVips = (of: ClusterView) =>
+    of.refusals.flatMap(({ kind, meta: { name } }) => (kind === 'Vip' ? name : []))
+  const vips = new Set([...differing(before.vips, after.vips), ...refusedVips(before), ...refusedVips(after)])
+  return new Map([
+    ['Vip' as const, vips],
+    ['Service' as const, differing(before.services, after.services)],
+  ])
+}
 
 test('no password is ever part of a status', () => {
   const secret = {

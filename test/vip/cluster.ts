@@ -123,7 +123,7 @@ export function vip(address: string, services: readonly (VipClaim | Service)[], 
     address: parsed,
     pool: 'default',
     services: services.map((of) => ('meta' in of ? claim(of) : of)),
-    status: {},
+    status: { fingerprint: '', conditions: [] },
     ...over,
   }
 }

@@ -265,12 +265,12 @@ export class Controller {
         return this.#wrote('vips', {
           ...step.spec,
           meta: meta(step.name, { uid: `vip-${++this.#world.uids}` }),
-          status: {},
+          status: { fingerprint: '', conditions: [] },
         })
       case 'update-vip': {
         const vip = vips.get(step.name)
         if (vip?.meta.resourceVersion !== step.resourceVersion || !this.#fencesHold(step.fences, versions)) return false
-        return this.#wrote('vips', { ...step.spec, meta: vip.meta, status: {} })
+        return this.#wrote('vips', { ...step.spec, meta: vip.meta, status: vip.status })
       }
       case 'delete-vip': {
         const vip = vips.get(step.name)

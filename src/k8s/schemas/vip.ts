@@ -3,6 +3,7 @@
 import { vipName } from '../../vip/vip-name.ts'
 import { asObject } from '../json.ts'
 import type { ObjectMeta, Protocol, Vip, VipClaim, VipHold } from '../objects.ts'
+import { digestOf } from '../status-match.ts'
 import { ipAt } from './addresses.ts'
 import type { Fields } from './fields.ts'
 
@@ -25,7 +26,7 @@ export function parseVip(raw: unknown, meta: ObjectMeta, spec: Fields): Vip | un
     pool,
     services,
     ...(hold === undefined ? {} : { hold }),
-    status: asObject(asObject(raw)?.['status']) ?? {},
+    status: digestOf(asObject(asObject(raw)?.['status'])),
   }
 }
 

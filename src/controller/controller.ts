@@ -19,6 +19,7 @@ import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import { createDataplaneGate, type DataplaneGate } from './dataplane-gate.ts'
+import { createDrainWatch, type DrainWatch } from './drain-watch.ts'
 import { createLeadership } from './leadership.ts'
 import { type Presence, startPresence } from './presence.ts'
 import { createReporter } from './reporter.ts'
@@ -86,6 +87,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   const { serviceClass, name, node } = config
   const presence = startPresence({ ...base, name, node, bfd: config.bfd, onLiveness: () => rounds.run() })
   const gate = createDataplaneGate({ clock, signal, agents: presence.agents, onChange: () => rounds.run() })
+  const drains = createDrainWatch({ clock, signal, onDue: () => rounds.run() })
   const reporter = createReporter({
     ...{ ...base, store, announcer, serviceClass },
     replica: { name, node, sinceMs: clock.wallMs() },
@@ -115,8 +117,8 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     synced: store.synced(),
   }))
   const rounds = createRounds({
-    ...{ store, kinds, announcer, presence, gate, leadership, reporter, metrics, clock, log },
-    context: () => planContext(config, store, presence, gate),
+    ...{ store, kinds, announcer, presence, gate, drains, leadership, reporter, metrics, clock, log },
+    context: () => planContext(config, store, { presence, gate, drains }),
   })
   store.onChange(rounds.run)
   const speakerDied = followSpeaker(speaker, (event) => {
@@ -172,14 +174,14 @@ function followSpeaker(speaker: Speaker, onEvent: (event: SpeakerEvent) => void)
 function planContext(
   config: ControllerConfig,
   store: ClusterStore,
-  presence: Presence,
-  gate: DataplaneGate,
+  facts: { readonly presence: Presence; readonly gate: DataplaneGate; readonly drains: DrainWatch },
 ): PlanContext {
   const defaultRouterId = ownRouterId(config.node, store)
   return {
     serviceClass: config.serviceClass,
-    nodeLiveness: presence.nodeLiveness(),
-    dataplane: gate.dataplane(),
+    nodeLiveness: facts.presence.nodeLiveness(),
+    dataplane: facts.gate.dataplane(),
+    drains: facts.drains.phases(store.view().bgpConfs.get('default')?.drainGraceSeconds),
     ...(defaultRouterId === undefined ? {} : { defaultRouterId }),
   }
 }

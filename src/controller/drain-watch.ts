@@ -7,30 +7,45 @@ import type { CancelTimer, Clock } from '../runtime/clock.ts'
 export interface DrainWatch {
   /** The cluster's Nodes, again when one of them changed. */
   readonly setNodes: (nodes: ReadonlyMap<string, Node>) => void
-  /** How far every drain has come, for a plan that is made now; `onDue` follows when this becomes outdated. */
-  readonly phases: (graceSeconds: number) => ReadonlyMap<string, DrainPhase>
-  readonly stop: () => void
+  /**
+   * How far every drain has come, for a plan that is made now; `onDue` follows when this becomes outdated. The grace time is that of
+   * the BgpConf, if there is one.
+   */
+  readonly phases: (graceSeconds?: number) => ReadonlyMap<string, DrainPhase>
 }
+
+export interface DrainWatchOptions {
+  readonly clock: Clock
+  /** Nothing is due when it has fired. */
+  readonly signal: AbortSignal
+  /** Time alone has changed the answer, or the clock is to be looked at again. */
+  readonly onDue: () => void
+}
+
+/** What the schema of BgpConf has for a default. */
+const defaultGraceSeconds = 30
 
 /** The wall clock may be set meanwhile, and timers have a limit: the time is looked at this often at least. */
 const waitMsMax = 60_000
 
-export function createDrainWatch(options: { readonly clock: Clock; readonly onDue: () => void }): DrainWatch {
-  const { clock, onDue } = options
+export function createDrainWatch({ clock, signal, onDue }: DrainWatchOptions): DrainWatch {
   let seen = noDrainsSeen
   const now = (): Now => ({ wallMs: clock.wallMs(), monotonicMs: clock.monotonicMs() })
   let cancel: CancelTimer | undefined
+  signal.addEventListener('abort', () => cancel?.(), { once: true })
   return {
     setNodes: (nodes) => {
       seen = seeDrains(seen, nodes, now())
     },
-    phases: (graceSeconds) => {
+    phases: (graceSeconds = defaultGraceSeconds) => {
       const { phases, nextMs } = drainsAt(seen, now(), graceSeconds * 1000)
       cancel?.()
       // Rounded up: a timer that fires before the time would only be set again.
-      cancel = nextMs === undefined ? undefined : clock.setTimer(Math.ceil(Math.min(nextMs, waitMsMax)), onDue)
+      cancel =
+        nextMs === undefined || signal.aborted
+          ? undefined
+          : clock.setTimer(Math.ceil(Math.min(nextMs, waitMsMax)), onDue)
       return phases
     },
-    stop: () => cancel?.(),
   }
 }

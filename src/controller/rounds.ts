@@ -10,6 +10,7 @@ import type { PlanContext } from '../plan/types.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { DataplaneGate } from './dataplane-gate.ts'
+import type { DrainWatch } from './drain-watch.ts'
 import type { Leadership } from './leadership.ts'
 import type { Presence } from './presence.ts'
 import type { Reporter } from './reporter.ts'
@@ -21,6 +22,7 @@ export interface RoundsOptions {
   readonly announcer: Announcer
   readonly presence: Pick<Presence, 'setNodes'>
   readonly gate: Pick<DataplaneGate, 'take'>
+  readonly drains: Pick<DrainWatch, 'setNodes'>
   readonly leadership: Pick<Leadership, 'changed' | 'note'>
   readonly reporter: Pick<Reporter, 'changed' | 'pull'>
   readonly metrics: Pick<ControllerMetrics, 'planned'>
@@ -44,7 +46,7 @@ export function createRounds(options: RoundsOptions): Rounds {
     if (!store.synced()) return
     const startMs = clock.monotonicMs()
     const changes = store.takeChanges()
-    if (changes.has('Node')) options.presence.setNodes(store.view().nodes)
+    if (changes.has('Node')) for (const watch of [options.presence, options.drains]) watch.setNodes(store.view().nodes)
     // The first plan is a whole one: what changed before it is of no interest.
     const since = announcer.plan() === undefined ? undefined : changes
     options.gate.take(store.view(), since)

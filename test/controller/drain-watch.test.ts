@@ -11,11 +11,12 @@ const nodesWith = (value: string | undefined) =>
 function watchOf() {
   const clock = createVirtualClock()
   const planned: string[] = []
-  const watch = createDrainWatch({ clock, onDue: () => plan() })
+  const ending = new AbortController()
+  const watch = createDrainWatch({ clock, signal: ending.signal, onDue: () => plan() })
   const plan = (): void => {
-    planned.push(`${clock.monotonicMs() / 1000} s: ${watch.phases(30).get('n1') ?? 'no drain'}`)
+    planned.push(`${clock.monotonicMs() / 1000} s: ${watch.phases().get('n1') ?? 'no drain'}`)
   }
-  return { clock, planned, watch, plan }
+  return { clock, planned, watch, plan, end: () => ending.abort() }
 }
 
 test('a plan is due when the grace time is over, and not before', () => {
@@ -31,7 +32,7 @@ test('a plan is due when the grace time is over, and not before', () => {
 })
 
 test('a drain that is taken back is due no more, and neither is one that nobody waits for', () => {
-  const { clock, planned, watch, plan } = watchOf()
+  const { clock, planned, watch, plan, end } = watchOf()
   watch.setNodes(nodesWith(undefined))
   watch.setNodes(nodesWith('true'))
   plan()
@@ -40,7 +41,7 @@ test('a drain that is taken back is due no more, and neither is one that nobody 
   clock.advance(100_000)
   watch.setNodes(nodesWith('true'))
   plan()
-  watch.stop()
+  end()
   clock.advance(100_000)
   expect(planned).toEqual(['0 s: leaving', '0 s: no drain', '100 s: leaving'])
 })

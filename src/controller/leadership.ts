@@ -98,12 +98,14 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     })
     // What the predecessor wrote last may not have reached our view: nothing is decided before lists younger than the election.
     let current = false
-    store.confirm(read).then(
+    // A replica that has just started first has to announce, and would only list twice at the same time.
+    const confirmed = store.whenSynced(fence.signal).then(() => store.confirm(read))
+    confirmed.then(
       () => {
         current = true
         trigger.pull()
       },
-      // Rejected only at the end of the process.
+      // Rejected only at the end of the term, or of the process.
       () => {},
     )
     let allocation: Allocation | undefined

@@ -12,6 +12,7 @@ import { createGate } from './gate.ts'
 import { asObject, type RawObject } from './json.ts'
 import { describeForeignBody, errorFromAnswer, type KubeError, localError } from './kube-error.ts'
 import { createLineSplitter, LineTooLong } from './lines.ts'
+import { createListSplitter } from './list-items.ts'
 import { pause } from './pause.ts'
 
 export type PatchType = 'json' | 'merge' | 'strategic' | 'apply'
@@ -27,6 +28,11 @@ export interface KubeRequest {
   /** For each attempt, from its first byte to the last byte of the answer. Default 30 s. */
   readonly timeoutMs?: number
   readonly signal?: AbortSignal
+  /**
+   * For lists: gets each item as it arrives, and `items` is empty in the answer. Also called for a list that then fails in the
+   * middle.
+   */
+  readonly onItem?: (item: unknown) => void
   /** `vital` requests (leases) do not wait behind the others. Default `bulk`. */
   readonly lane?: 'vital' | 'bulk'
 }
@@ -71,6 +77,8 @@ const defaultTimeoutMs = 30_000
 const defaultConcurrency = 16
 const answerBytesMax = 256 * 1024 * 1024
 const lineBytesMax = 32 * 1024 * 1024
+/** More than a server stores in one object. */
+const itemBytesMax = 32 * 1024 * 1024
 const throttledAttemptsMax = 5
 const retryAfterSecondsMax = 30
 
@@ -187,7 +195,7 @@ function converse(
   connector: Connector,
   clock: Clock,
   sendable: Sendable,
-  limits: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
+  limits: Pick<KubeRequest, 'timeoutMs' | 'signal' | 'onItem'>,
 ): Promise<Result<Answer, BrokenConversation>> {
   const timeoutMs = limits.timeoutMs ?? defaultTimeoutMs
   return new Promise((resolve) => {
@@ -226,7 +234,11 @@ function converse(
       }
       opened.on('response', (response) => {
         answered = true
-        collect(response, (text) =>
+        const isOk = response.statusCode === 200
+        const onItem =
+          limits.onItem === undefined || !isOk ? undefined : (item: unknown) => over || limits.onItem?.(item)
+        const gather = onItem === undefined ? collect : collectList(onItem)
+        gather(response, (text) =>
           text.ok ? finish(ok(answerOf(response, text.value))) : fail(lostError(sendable, text.error)),
         )
       })
@@ -251,10 +263,53 @@ function collect(response: IncomingMessage, done: (result: Result<string, string
       response.destroy()
     } else chunks.push(chunk)
   })
-  response.on('end', () => done(response.complete ? ok(Buffer.concat(chunks).toString('utf8')) : err('it was cut off')))
-  response.on('error', () => done(err(`the connection broke after ${length} bytes of the answer`)))
-  response.on('close', () => done(err(`the connection closed after ${length} bytes of the answer`)))
+  endings(
+    response,
+    () => Buffer.concat(chunks).toString('utf8'),
+    () => length,
+    done,
+  )
 }
+
+function endings(
+  response: IncomingMessage,
+  text: () => string,
+  length: () => number,
+  done: (result: Result<string, string>) => void,
+): void {
+  response.on('end', () => done(response.complete ? ok(text()) : err('it was cut off')))
+  response.on('error', () => done(err(`the connection broke after ${length()} bytes of the answer`)))
+  response.on('close', () => done(err(`the connection closed after ${length()} bytes of the answer`)))
+}
+
+// As `collect`, with the items of the list taken out.
+const collectList =
+  (onItem: (item: unknown) => void) =>
+  (response: IncomingMessage, done: (result: Result<string, string>) => void): void => {
+    const splitter = createListSplitter()
+    const takeItem = (text: string): void => {
+      const item = parseJson(text)
+      if (item !== undefined) onItem(item)
+      else {
+        done(err('an item of the list is no JSON'))
+        response.destroy()
+      }
+    }
+    let length = 0
+    response.on('data', (chunk: Buffer) => {
+      length += chunk.length
+      splitter.push(chunk, takeItem)
+      if (splitter.pendingBytes() <= itemBytesMax) return
+      done(err(`an item of the list is larger than ${itemBytesMax} bytes`))
+      response.destroy()
+    })
+    endings(
+      response,
+      () => splitter.rest(),
+      () => length,
+      done,
+    )
+  }
 
 function readAnswer(answer: Answer): Result<RawObject, KubeError> {
   const body = parseJson(answer.text)

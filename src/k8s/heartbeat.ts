@@ -229,8 +229,8 @@ export function watchHeartbeats(options: HeartbeatWatchOptions): HeartbeatWatch 
       begin: () => {
         staged = new Map()
       },
-      stage: (items) => {
-        for (const raw of items) staged.set(...read(raw))
+      stage: (raw) => {
+        staged.set(...read(raw))
       },
       swap: () => {
         beats = staged

@@ -112,11 +112,9 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
       list++
       staged = new Map()
     },
-    stage: (items) => {
-      for (const raw of items) {
-        const found = read(raw)
-        if (found !== undefined) staged.set(found[0], found[1])
-      }
+    stage: (raw) => {
+      const found = read(raw)
+      if (found !== undefined) staged.set(found[0], found[1])
     },
     swap: (listVersion) => {
       seenVersion = listVersion

@@ -1,5 +1,5 @@
 // What list and watch do next, as a pure machine: inputs are what happened on the wire, actions are what the shell does.
-// The machine never holds objects. Its promises: nobody sees half a list (pages are staged, then swapped in at once); a watch
+// The machine never holds objects. Its promises: nobody sees half a list (its items are staged as they come, then swapped in at once); a watch
 // continues where the last one stopped; history that is gone (410) leads to a new list; no failure leads to a hot loop.
 
 import { isExpired, type KubeError } from './kube-error.ts'
@@ -66,8 +66,7 @@ export type ReflectorAction =
   /** Forget what was staged: a new list begins. */
   | { readonly type: 'begin' }
   | { readonly type: 'list'; readonly page: ListPage }
-  /** The items of the page that was just fed in. */
-  | { readonly type: 'stage' }
+  /** What was staged since the list began is the collection. */
   | { readonly type: 'swap'; readonly resourceVersion: string }
   | { readonly type: 'watch'; readonly resourceVersion: string }
   /** End the request or watch that is under way, or the timer. */
@@ -149,7 +148,7 @@ function onPage(
   if (input.continueToken !== undefined) {
     // The continue token carries the version; naming one as well is an error.
     const page: ListPage = { limit: phase.page.limit, continueToken: input.continueToken }
-    return [{ ...state, phase: { ...phase, page, pageFailures: 0 } }, [{ type: 'stage' }, { type: 'list', page }]]
+    return [{ ...state, phase: { ...phase, page, pageFailures: 0 } }, [{ type: 'list', page }]]
   }
   const listed: ReflectorState = {
     ...state,
@@ -158,7 +157,6 @@ function onPage(
     lists: state.lists + 1,
   }
   const done: readonly ReflectorAction[] = [
-    { type: 'stage' },
     { type: 'swap', resourceVersion: input.resourceVersion },
     ...(phase.covers > 0 ? [{ type: 'confirmed', upTo: phase.covers } as const] : []),
   ]

@@ -21,7 +21,8 @@ import { type Resource, resourcePath } from './resources.ts'
 export interface ReflectorSink {
   /** A list begins; what an unfinished one staged is void. */
   readonly begin: () => void
-  readonly stage: (items: readonly unknown[]) => void
+  /** One item of the list that has begun, as it arrives. The same may come again. */
+  readonly stage: (item: unknown) => void
   /** All staged items at once, and nothing else, are the collection at this version. */
   readonly swap: (resourceVersion: string) => void
   readonly put: (raw: unknown) => void
@@ -68,8 +69,8 @@ export interface Reflector {
   readonly confirm: () => Promise<void>
 }
 
-/** Half of what is customary: a page is garbage at once, and its size is what a list adds to the process's peak. */
-const defaultPageLimit = 250
+/** What is customary. Items are taken in one by one, so that a page costs no memory of its own. */
+const defaultPageLimit = 500
 const defaultWatchSeconds = 300
 /** How much later than the server we end a watch that it should have ended. */
 const watchMarginMs = 15_000
@@ -90,7 +91,6 @@ export function startReflector(options: ReflectorOptions): Reflector {
   })
   let lastEventMonotonicMs: number | undefined
   let lastError: KubeError | undefined
-  let pageItems: readonly unknown[] = []
   /** Ends what is under way; what it still reports is then ignored. */
   let cancelCurrent = (): void => {}
   const confirmations: {
@@ -112,10 +112,6 @@ export function startReflector(options: ReflectorOptions): Reflector {
         return
       case 'list':
         requestPage(action.page)
-        return
-      case 'stage':
-        sink.stage(pageItems)
-        pageItems = []
         return
       case 'swap':
         sink.swap(action.resourceVersion)
@@ -178,7 +174,14 @@ export function startReflector(options: ReflectorOptions): Reflector {
       ...(page.resourceVersion === undefined ? {} : { resourceVersion: page.resourceVersion }),
     }
     void client
-      .request({ method: 'GET', path, query, timeoutMs: listTimeoutMs, signal: abort.signal })
+      .request({
+        ...{ method: 'GET', path, query, timeoutMs: listTimeoutMs, signal: abort.signal },
+        // A page that fails after some of its items is asked for again under the same token, which is the same page; without a
+        // token the list begins anew, and what is staged is void.
+        onItem: (item) => {
+          if (current) sink.stage(item)
+        },
+      })
       .then((answer) => {
         if (!current) return
         if (!answer.ok) {
@@ -200,7 +203,6 @@ export function startReflector(options: ReflectorOptions): Reflector {
           return
         }
         const continueToken = asText(metadata?.['continue'])
-        pageItems = items ?? []
         feed({
           type: 'page',
           resourceVersion,

@@ -6,7 +6,7 @@
 
 import type { Path, Route } from '../bgp/rib/route.ts'
 import type { TableName } from '../bgp/speaker/protocol.ts'
-import type { ClusterChanges, ClusterView } from '../k8s/objects.ts'
+import type { ClusterChanges, ClusterView, VipPool } from '../k8s/objects.ts'
 import type { Prefix } from '../net/prefix.ts'
 import { type Dataplane, dataplaneChanges, openDataplane } from './dataplane.ts'
 import { createDependencies } from './dependencies.ts'
@@ -50,6 +50,8 @@ interface Memory {
   readonly liveness: ReadonlyMap<string, 'up' | 'down'>
   readonly drains: ReadonlyMap<string, DrainPhase>
   readonly dataplane: Dataplane
+  /** As VIPs were planned with them. */
+  readonly pools: ReadonlyMap<string, VipPool>
   readonly vips: Map<string, VipPlan>
   readonly dependencies: ReturnType<typeof createDependencies>
   /** What each prefix of each table is made of: one VIP, or all that share an aggregate. */
@@ -68,6 +70,7 @@ const forget = (): Memory => ({
   liveness: new Map(),
   drains: new Map(),
   dataplane: openDataplane,
+  pools: new Map(),
   vips: new Map(),
   dependencies: createDependencies(),
   contributions: new Map(),
@@ -90,12 +93,23 @@ function planChanges(
   const drainsChanged = changedKeys(memory.drains, context.drains ?? noDrains)
   const nodeFactsChanged = drainsChanged.size === 0 ? livenessChanged : new Set([...livenessChanged, ...drainsChanged])
   const { surroundings, touched } = resurvey(known, view, context, { changes, nodeFactsChanged })
+  const pools = [...(changes.get('VipPool') ?? [])].filter(
+    (name) => !same(readOfPool(memory.pools.get(name)), readOfPool(view.vipPools.get(name))),
+  )
+  const relevant: ClusterChanges = new Map([...changes, ['VipPool', new Set(pools)]])
   const waits = dataplaneChanges(memory.dataplane, context.dataplane ?? openDataplane)
   const dirty =
     touched === 'all'
       ? new Set([...memory.vips.keys(), ...view.vips.keys()])
-      : new Set([...memory.dependencies.dependents(changes, new Set([...touched, ...waits.nodes])), ...waits.vips])
+      : new Set([...memory.dependencies.dependents(relevant, new Set([...touched, ...waits.nodes])), ...waits.vips])
   return planVips(memory, view, context, { surroundings, dirty })
+}
+
+// Each allocation changes a pool's status, which is written for people; all VIPs of a large pool are not planned again for that.
+function readOfPool(pool: VipPool | undefined): unknown {
+  if (pool === undefined) return undefined
+  const { meta: _meta, status: _status, ...read } = pool
+  return read
 }
 
 function planVips(
@@ -133,6 +147,7 @@ function planVips(
     memory: {
       ...memory,
       last: { surroundings, context, plan },
+      pools: new Map(view.vipPools),
       liveness: copyIfChanged(memory.liveness, context.nodeLiveness),
       drains: copyIfChanged(memory.drains, context.drains ?? noDrains),
       dataplane,

@@ -49,14 +49,14 @@ const watchFrom = (resourceVersion: string): unknown => ({ type: 'watch', resour
 test.each<[string, readonly ReflectorInput[], readonly unknown[]]>([
   ['a start lists', [start], wholeList],
   [
-    'a page with more to come is staged and the next one asked for',
+    'after a page with more to come the next one is asked for',
     [start, firstPage],
-    [{ type: 'stage' }, { type: 'list', page: { limit: 500, continueToken: 'c1' } }],
+    [{ type: 'list', page: { limit: 500, continueToken: 'c1' } }],
   ],
   [
-    'the last page is staged, all swapped in, and watched from there',
+    'after the last page all is swapped in, and watched from there',
     [start, firstPage, lastPage],
-    [{ type: 'stage' }, { type: 'swap', resourceVersion: '10' }, watchFrom('10')],
+    [{ type: 'swap', resourceVersion: '10' }, watchFrom('10')],
   ],
   [
     'a watch that ended in time is continued from its last event',
@@ -134,12 +134,12 @@ test.each<[string, readonly ReflectorInput[], readonly unknown[]]>([
   [
     'and is given when that list is in',
     [start, lastPage, confirm, { type: 'page', resourceVersion: '20' }],
-    [{ type: 'stage' }, { type: 'swap', resourceVersion: '20' }, { type: 'confirmed', upTo: 1 }, watchFrom('20')],
+    [{ type: 'swap', resourceVersion: '20' }, { type: 'confirmed', upTo: 1 }, watchFrom('20')],
   ],
   [
     'one asked for during a list needs another list',
     [start, confirm, lastPage],
-    [{ type: 'stage' }, { type: 'swap', resourceVersion: '10' }, ...wholeList],
+    [{ type: 'swap', resourceVersion: '10' }, ...wholeList],
   ],
   [
     'one asked for while waiting turns the wait into one for a list',
@@ -233,8 +233,6 @@ test('over any inputs: whole lists only, confirmations by later lists, and no tw
               case 'confirmed':
                 expect(action.upTo).toBeLessThanOrEqual(begunAfter)
                 break
-              case 'stage':
-                expect(input.type).toBe('page')
             }
           }
           // Something is always under way, or everything has stopped for good.

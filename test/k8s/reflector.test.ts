@@ -79,7 +79,7 @@ async function follow(
       begin: () => {
         staged = []
       },
-      stage: (items) => void staged.push(...items.map((item) => identityOf(item).name ?? '?')),
+      stage: (item) => void staged.push(identityOf(item).name ?? '?'),
       swap: (version) => void told.push(`swap ${staged.join()} @${version}`),
       put: (raw) => void told.push(`put ${identityOf(raw).name}`),
       remove: (raw) => void told.push(`remove ${identityOf(raw).name}`),
@@ -115,7 +115,7 @@ test('a watch asks for bookmarks, for a bounded time, from the version of the li
     timeoutSeconds: '300',
     labelSelector: 'a=b',
   })
-  expect(Object.fromEntries(lists()[0]?.query ?? [])).toEqual({ limit: '250', labelSelector: 'a=b' })
+  expect(Object.fromEntries(lists()[0]?.query ?? [])).toEqual({ limit: '500', labelSelector: 'a=b' })
 })
 
 test('a watch that the server forgot to end is opened again, from the last bookmark', async () => {

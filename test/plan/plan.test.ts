@@ -447,3 +447,18 @@ test('the speaker is what the BgpConf named default says', () => {
   expect(planOf().speaker).toEqual({ asn: 64512, routerId: '10.0.0.250', listenPort: 179, listenAddresses: [] })
   expect(planOf({ confs: [conf({ meta: meta('other') })] })).not.toHaveProperty('speaker')
 })
+
+test('what a status says of a pool plans no VIP again, and what its spec says does', () => {
+  const planner = createPlanner()
+  planner.plan(cluster(), undefined, context)
+  const changes = new Map([['VipPool' as const, new Set(['default'])]])
+  const later = { resourceVersion: '2' }
+  const written = pool('default', ['203.0.113.0/24'], { status: { used: 1 }, meta: meta('default', later) })
+  // A view without Services: a VIP that is planned in it is announced no more.
+  const empty = { services: [], slices: [] }
+  const plansAgain = (over: ViewParts) => [
+    ...planner.plan(cluster({ ...empty, ...over }), changes, context).changedVips,
+  ]
+  expect(plansAgain({ pools: [written] })).toEqual([])
+  expect(plansAgain({ pools: [{ ...written, endpointPolicy: 'Serving' }] })).toEqual([address])
+})

@@ -1,6 +1,7 @@
 // What runs in a lab pod: an HTTP server that says who answered and whose source address it saw, so that a client can tell
 // spreading from stickiness and a kept address from a masqueraded one. Started by the lab kubelet as
-// `node whoami-program.ts <pod> <node> <port> <grace ms>`; after SIGTERM it goes on answering for the grace time.
+// `node whoami-program.ts <pod> <node> <port> <grace ms>`; after SIGTERM it goes on answering for the grace time, and says halfway
+// that it is not ready, as a server does that wants its last clients to have gone elsewhere before it ends.
 //
 //   GET /         -> {"pod":"web-1","node":"n1","client":"198.51.100.2"}
 //   GET /readyz   -> 200, or 503 after POST /unready until POST /ready
@@ -32,5 +33,8 @@ const server = createServer(answer)
 server.listen(Number(portText), '::', () => process.stdout.write('listening\n'))
 process.on('SIGTERM', () => {
   stopping = true
+  setTimeout(() => {
+    ready = false
+  }, Number(graceText) / 2)
   setTimeout(() => process.exit(0), Number(graceText))
 })

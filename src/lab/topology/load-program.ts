@@ -1,15 +1,14 @@
-// Asks one URL again and again and writes one JSON line for each request: {"atMs":...,"tookMs":...,"pod":"web-1",...} or
-// {"atMs":...,"tookMs":...,"error":"..."}. `new`: a connection for each request. `kept`: one connection for all of them; when it
-// breaks, the error is a line and another one is opened. `node load-program.ts <url> <interval ms> <new|kept> <timeout ms>`.
+// Asks one URL again and again and writes one JSON line for each request: {"atMs":...,"tookMs":...,"asker":0,"pod":"web-1",...} or
+// {"atMs":...,"tookMs":...,"asker":0,"error":"..."}. `new`: a connection for each request. `kept`: one connection an asker; when it
+// breaks, the error is a line and another one is opened. `node load-program.ts <url> <interval ms> <new|kept> <timeout ms> <askers>`.
 
 import { Agent, request } from 'node:http'
 
-const [url = '', intervalText = '100', mode = 'new', timeoutText = '1000'] = process.argv.slice(2)
+const [url = '', intervalText = '100', mode = 'new', timeoutText = '1000', askersText = '1'] = process.argv.slice(2)
 const intervalMs = Number(intervalText)
 const timeoutMs = Number(timeoutText)
-const agent = mode === 'kept' ? new Agent({ keepAlive: true, maxSockets: 1 }) : new Agent({ keepAlive: false })
 
-function ask(): Promise<Readonly<Record<string, unknown>>> {
+function ask(agent: Agent): Promise<Readonly<Record<string, unknown>>> {
   return new Promise((resolve) => {
     const asking = request(url, { agent, timeout: timeoutMs }, (response) => {
       let body = ''
@@ -28,10 +27,15 @@ function ask(): Promise<Readonly<Record<string, unknown>>> {
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-for (;;) {
-  const atMs = Date.now()
-  const answer = await ask()
-  const tookMs = Date.now() - atMs
-  process.stdout.write(`${JSON.stringify({ atMs, tookMs, ...answer })}\n`)
-  await pause(Math.max(0, intervalMs - tookMs))
+async function askOn(asker: number): Promise<never> {
+  const agent = mode === 'kept' ? new Agent({ keepAlive: true, maxSockets: 1 }) : new Agent({ keepAlive: false })
+  for (;;) {
+    const atMs = Date.now()
+    const answer = await ask(agent)
+    const tookMs = Date.now() - atMs
+    process.stdout.write(`${JSON.stringify({ atMs, tookMs, asker, ...answer })}\n`)
+    await pause(Math.max(0, intervalMs - tookMs))
+  }
 }
+
+await Promise.all(Array.from({ length: Number(askersText) }, (_, asker) => askOn(asker)))

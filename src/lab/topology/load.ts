@@ -11,7 +11,9 @@ export interface LoadOptions {
   readonly port?: number
   /** Start of one request to start of the next, at the least; default 50. */
   readonly intervalMs?: number
-  /** `new`: each request on its own connection. `kept`: all on one, as a long download would be. Default `new`. */
+  /** How many ask beside each other, each at the interval; default 1. */
+  readonly askers?: number
+  /** `new`: each request on its own connection. `kept`: all of an asker on one, as a long download would be. Default `new`. */
   readonly connections?: 'new' | 'kept'
   /** Default 1000. */
   readonly timeoutMs?: number
@@ -21,6 +23,8 @@ export interface LoadReport {
   readonly requests: number
   readonly failed: number
   readonly errors: readonly string[]
+  /** Askers of which at least one request failed. */
+  readonly disturbed: number
   /** Longest time from one good answer to the next. */
   readonly longestGapMs: number
   /** Answers by pod. */
@@ -38,17 +42,18 @@ export interface RunningLoad {
 interface Line {
   readonly atMs: number
   readonly tookMs: number
+  readonly asker: number
   readonly pod?: string
   readonly error?: string
 }
 
-/** Starts asking `vip` from `namespace`; resolves after the first answer, good or bad. */
+/** Starts asking `vip` from `namespace`; resolves after the first answer to each asker, good or bad. */
 export async function startLoad(
   namespace: Namespace,
   vip: Ip,
-  { port = 80, intervalMs = 50, connections = 'new', timeoutMs = 1000 }: LoadOptions = {},
+  { port = 80, intervalMs = 50, connections = 'new', timeoutMs = 1000, askers = 1 }: LoadOptions = {},
 ): Promise<RunningLoad> {
-  const args = [urlOf(vip, port), String(intervalMs), connections, String(timeoutMs)]
+  const args = [urlOf(vip, port), String(intervalMs), connections, String(timeoutMs), String(askers)]
   const program = namespace.spawn(nodeProgram('src/lab/topology/load-program.ts', args))
   let lines: Line[] = []
   let sinceMs = 0
@@ -56,7 +61,8 @@ export async function startLoad(
     const line = JSON.parse(text) as Line
     if (line.atMs >= sinceMs) lines.push(line)
   })
-  await program.waitUntil(() => lines.length > 0, { what: 'the first answer to the load' })
+  const allBegan = (): boolean => new Set(lines.map(({ asker }) => asker)).size === askers
+  await program.waitUntil(() => lines.length >= askers && allBegan(), { what: 'the first answers to the load' })
   return {
     report: () => reportOf(lines),
     reset: () => {
@@ -81,5 +87,6 @@ function reportOf(lines: readonly Line[]): LoadReport {
     previousMs = atMs + tookMs
     byPod.set(pod, (byPod.get(pod) ?? 0) + 1)
   }
-  return { requests: lines.length, failed: errors.length, errors, longestGapMs, byPod }
+  const disturbed = new Set(lines.flatMap(({ error, asker }) => (error === undefined ? [] : [asker]))).size
+  return { requests: lines.length, failed: errors.length, errors, disturbed, longestGapMs, byPod }
 }

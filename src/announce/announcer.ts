@@ -2,7 +2,14 @@
 // so that allocation can wait until a route is really withdrawn before its address is free. Runs on every replica.
 
 import { isDeepStrictEqual } from 'node:util'
-import type { SessionStatus, Speaker, SpeakerConfig, SpeakerEvent, TableName } from '../bgp/speaker/protocol.ts'
+import type {
+  RangeStatus,
+  SessionStatus,
+  Speaker,
+  SpeakerConfig,
+  SpeakerEvent,
+  TableName,
+} from '../bgp/speaker/protocol.ts'
 import type { ClusterChanges, ClusterView } from '../k8s/objects.ts'
 import type { Planner } from '../plan/plan.ts'
 import type { Plan, PlanContext, TableChange } from '../plan/types.ts'
@@ -20,6 +27,8 @@ export interface Announcer {
   /** The last plan; undefined before the first step. */
   readonly plan: () => Plan | undefined
   readonly sessions: ReadonlyMap<string, SessionStatus>
+  /** By BgpPeer: the networks from which routers connect. */
+  readonly ranges: ReadonlyMap<string, RangeStatus>
   /** Whether no session of this replica announces the Vip any more, down to the last socket. */
   readonly isWithdrawn: (vip: string) => boolean
   /** Why the speaker cannot listen, while it cannot. */
@@ -39,6 +48,7 @@ export interface AnnouncerOptions {
 /** Creates the announcer of one replica; it owns the order of what `speaker` is told. */
 export function createAnnouncer({ planner, speaker, onGuarded }: AnnouncerOptions): Announcer {
   const sessions = new Map<string, SessionStatus>()
+  const ranges = new Map<string, RangeStatus>()
   /** Vips that left the plan, with the revision that carried their withdrawal. */
   const withdrawing = new Map<string, number>()
   let plan: Plan | undefined
@@ -68,6 +78,7 @@ export function createAnnouncer({ planner, speaker, onGuarded }: AnnouncerOption
 
   return {
     sessions,
+    ranges,
     plan: () => plan,
     listenError: () => listenError,
     guarded: guard.heldVips,
@@ -115,6 +126,11 @@ export function createAnnouncer({ planner, speaker, onGuarded }: AnnouncerOption
           return true
         case 'session-gone':
           return sessions.delete(event.peer)
+        case 'range':
+          ranges.set(event.status.range, event.status)
+          return true
+        case 'range-gone':
+          return ranges.delete(event.range)
         case 'listening':
           listenError = undefined
           return true
@@ -136,7 +152,9 @@ export function createAnnouncer({ planner, speaker, onGuarded }: AnnouncerOption
 
 // Without a usable BgpConf there are no sessions: what the speaker was told before is closed.
 function speakerConfig(plan: Plan, told: SpeakerConfig | undefined): SpeakerConfig | undefined {
-  if (plan.speaker === undefined) return told === undefined ? undefined : { ...told, listenPort: 0, peers: [] }
+  if (plan.speaker === undefined)
+    return told === undefined ? undefined : { ...told, listenPort: 0, peers: [], ranges: [] }
   const { routerId, listenPort, listenAddresses } = plan.speaker
-  return { routerId, listenPort, listenAddresses, peers: plan.peers }
+  const { peers, peerRanges: ranges } = plan
+  return { routerId, listenPort, listenAddresses, peers, ranges }
 }

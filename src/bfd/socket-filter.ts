@@ -5,6 +5,7 @@
 // `network` are relative to the IP header. Where a program ends, its result is how many octets of the packet to keep; 0 drops it.
 
 import { type IpFamily, ipToBytes } from '../net/ip.ts'
+import { type Prefix, prefixAddress, prefixLength } from '../net/prefix.ts'
 import { littleEndian } from '../runtime/libc.ts'
 import type { TtlRule } from './transport.ts'
 
@@ -35,7 +36,9 @@ const ifAtLeast = (operand: number, ifTrue: number, ifFalse: number): Instructio
   ifFalse,
   operand,
 })
-const keep: Instruction = { code: 0x06, ifTrue: 0, ifFalse: 0, operand: 0xffff }
+const mask = (bits: number): Instruction => ({ code: 0x54, ifTrue: 0, ifFalse: 0, operand: bits })
+/** All of it, however much segmentation offload has made of it. */
+const keep: Instruction = { code: 0x06, ifTrue: 0, ifFalse: 0, operand: 0xffff_ffff }
 const drop: Instruction = { code: 0x06, ifTrue: 0, ifFalse: 0, operand: 0 }
 
 /** For sockets that only send. */
@@ -67,6 +70,41 @@ function ttlRule(family: IpFamily, { address, ttlMin }: TtlRule): readonly Instr
     ]),
     ...judge,
   ]
+}
+
+/** BPF_MAXINSNS. */
+const instructionsMax = 4096
+
+/** How many rules a program of `byFirstRule` may have. */
+export const filterRulesMax = (family: IpFamily): number =>
+  Math.floor((instructionsMax - 1) / (judging + 3 * (family === 'IPv4' ? 1 : 4)))
+
+/** Instructions of a rule that look at the TTL. */
+const judging = 4
+
+/** Of several rules the first whose network holds the source decides; where none does, the packet passes. */
+export const byFirstRule = (
+  family: IpFamily,
+  rules: readonly { readonly source: Prefix; readonly ttlMin: number }[],
+): readonly Instruction[] => [...rules.flatMap(({ source, ttlMin }) => firstRule(family, source, ttlMin)), keep]
+
+function firstRule(family: IpFamily, network: Prefix, ttlMin: number): readonly Instruction[] {
+  const { ttl, source } = offsets[family]
+  const length = prefixLength(network)
+  const tests = wordsOf(ipToBytes(prefixAddress(network))).flatMap((word, i) => {
+    const bits = Math.min(32, length - 32 * i)
+    return bits <= 0 ? [] : [{ at: source + 4 * i, word, bits }]
+  })
+  // From the last test to the first, because each has to know how far it is to the end of the rule.
+  let rule: readonly Instruction[] = [loadByte(ttl), ifAtLeast(ttlMin, 0, 1), keep, drop]
+  for (const { at, word, bits } of tests.toReversed())
+    rule = [
+      loadWord(at),
+      ...(bits === 32 ? [] : [mask((0xffff_ffff << (32 - bits)) >>> 0)]),
+      ifEqual(word, 0, rule.length),
+      ...rule,
+    ]
+  return rule
 }
 
 function wordsOf(bytes: Uint8Array): readonly number[] {

@@ -110,6 +110,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   })
   const metrics = createControllerMetrics(() => ({
     sessions: announcer.sessions,
+    ranges: announcer.ranges,
     plan: announcer.plan(),
     pools: leadership.allocation()?.pools,
     guardedVips: announcer.guarded.size,

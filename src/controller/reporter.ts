@@ -103,6 +103,7 @@ export function createReporter(options: ReporterOptions): Reporter {
       plan,
       serviceClass: options.serviceClass,
       sessions: announcer.sessions,
+      ranges: announcer.ranges,
       guarded: announcer.guarded,
       replica,
       ...(alive === undefined ? {} : { replicas: alive }),

@@ -4,6 +4,7 @@
 import type { Asn, RouterId } from '../net/asn.ts'
 import type { ParsedCommunity } from '../net/community.ts'
 import type { Ip, IpFamily } from '../net/ip.ts'
+import type { Prefix } from '../net/prefix.ts'
 import type { IpRange } from '../net/range.ts'
 import type { Brand } from '../runtime/brand.ts'
 
@@ -165,8 +166,13 @@ export interface BgpConf {
 
 export interface BgpPeer {
   readonly meta: ObjectMeta
-  readonly address: Ip
+  /** A router; exactly one of `address` and `addressRange` is there. */
+  readonly address?: Ip
   readonly zone?: string
+  /** All routers that dial in from here. */
+  readonly addressRange?: Prefix
+  /** With `addressRange`: sessions at once. */
+  readonly maxSessions: number
   readonly asn: Asn
   readonly port: number
   readonly localAsn?: Asn

@@ -6,17 +6,18 @@ import { asList, asObject, type RawObject } from './json.ts'
 import type { Condition, Kind, StatusDigest } from './objects.ts'
 import { parseConditions } from './schemas/meta.ts'
 
-/** Lists into which every replica writes its own entries, by the field that names the entry. */
-const sharedLists: Partial<Record<Kind, { readonly list: string; readonly key: string }>> = {
-  BgpPeer: { list: 'sessions', key: 'speaker' },
-  BgpConf: { list: 'speakers', key: 'name' },
+/** Lists into which every replica writes its own entries: by the fields that name the entry, the first of which names its writer. */
+const sharedLists: Partial<Record<Kind, { readonly list: string; readonly keys: readonly [string, ...string[]] }>> = {
+  BgpPeer: { list: 'sessions', keys: ['speaker', 'remoteAddress'] },
+  BgpConf: { list: 'speakers', keys: ['name'] },
 }
 
 /** `desired` is the whole status of one manager; `observed` the object's status as read. */
 export function statusMatches(kind: Kind, desired: RawObject, observed: RawObject): boolean {
   const shared = sharedLists[kind]
   if (shared !== undefined && desired[shared.list] !== undefined)
-    if (!entriesMatch(asList(desired[shared.list]) ?? [], asList(observed[shared.list]) ?? [], shared.key)) return false
+    if (!entriesMatch(asList(desired[shared.list]) ?? [], asList(observed[shared.list]) ?? [], shared.keys))
+      return false
   const own = (status: RawObject): RawObject =>
     Object.fromEntries(
       Object.entries(status).filter(([key, value]) => key !== shared?.list && value !== undefined && value !== null),
@@ -99,12 +100,20 @@ const sinceWhen = ({ type, status, lastTransitionTime }: Condition): Condition =
   ...(lastTransitionTime === undefined ? {} : { lastTransitionTime }),
 })
 
-function entriesMatch(desired: readonly unknown[], observed: readonly unknown[], key: string): boolean {
-  return desired.every((entry) => {
-    const name = asObject(entry)?.[key]
-    const same = observed.find((candidate) => asObject(candidate)?.[key] === name)
-    return same !== undefined && isDeepStrictEqual(comparable(entry), comparable(same))
-  })
+function entriesMatch(
+  desired: readonly unknown[],
+  observed: readonly unknown[],
+  keys: readonly [string, ...string[]],
+): boolean {
+  const nameOf = (entry: unknown): string => JSON.stringify(keys.map((key) => asObject(entry)?.[key] ?? ''))
+  const writers = new Set(desired.map((entry) => asObject(entry)?.[keys[0]]))
+  const wanted = new Map(desired.map((entry) => [nameOf(entry), entry]))
+  // What the same writer has left from before is no longer true.
+  const mine = observed.filter((entry) => writers.has(asObject(entry)?.[keys[0]]))
+  return (
+    mine.length === wanted.size &&
+    mine.every((entry) => isDeepStrictEqual(comparable(wanted.get(nameOf(entry))), comparable(entry)))
+  )
 }
 
 /** Without what does not count: transition times, absent fields, the order of conditions. */

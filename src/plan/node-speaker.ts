@@ -81,7 +81,7 @@ function sourceAddresses(written: string | undefined): Result<NodeIdentity['sour
  * hops, and here is only one: not to offer it spares routers that mix it up with graceful restart.
  */
 export function peerOfNode(peer: BgpPeer, { asn, sourceAddress, nextHop }: NodeIdentity): BgpPeer {
-  const source = sourceAddress[familyOf(peer.address)]
+  const source = peer.address === undefined ? undefined : sourceAddress[familyOf(peer.address)]
   return {
     ...peer,
     nextHop,

@@ -1,12 +1,14 @@
 // From BgpPeer, BgpConf and Secrets to sessions, and to the words that explain every BgpPeer without one. A peer that cannot be
 // configured as it was meant is refused: a session with half of its settings would be worse than none.
 
-import type { PeerConfig, TableName } from '../bgp/speaker/protocol.ts'
+import type { PeerConfig, PeerRange, TableName } from '../bgp/speaker/protocol.ts'
 import { type BgpConf, type BgpPeer, type ClusterView, matchesSelector, type Secret } from '../k8s/objects.ts'
 import type { RouterId } from '../net/asn.ts'
-import { familyOf, isLoopback, unicastHostRefusal } from '../net/ip.ts'
+import { familyOf, type IpFamily, isLoopback, unicastHostRefusal } from '../net/ip.ts'
+import { prefixContains, prefixFamily } from '../net/prefix.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
 import { type NodeIdentity, nodeIdentity, peerOfNode } from './node-speaker.ts'
+import { conflictOf } from './peer-conflicts.ts'
 import type { PeerRefusal, PlanContext } from './types.ts'
 import { decodeUtf8 } from './utf8.ts'
 
@@ -18,6 +20,8 @@ const ibgpTtl = 255
 
 export interface PlannedPeers {
   readonly configs: readonly PeerConfig[]
+  /** Networks from which routers connect to us. */
+  readonly ranges: readonly PeerRange[]
   readonly refusals: readonly PeerRefusal[]
   /** At a controller: the sessions that the agents of nodes have, as far as they are the same for all nodes. */
   readonly atNodes: readonly PeerConfig[]
@@ -45,13 +49,14 @@ export function planPeers(
   tableOf: (peer: BgpPeer) => TableName,
 ): PlannedPeers {
   const configs: PeerConfig[] = []
+  const ranges: PeerRange[] = []
   const atNodes: PeerConfig[] = []
   const refusals: PeerRefusal[] = []
-  const sessions = new Map<string, string>()
+  const older: BgpPeer[] = []
   const identity = context.speakerNode === undefined ? undefined : nodeIdentity(view, context.speakerNode)
   const routerId = routerIdOf(activeConf(view), context, identity)
   const own = (peer: BgpPeer): BgpPeer => (identity?.ok === true ? peerOfNode(peer, identity.value) : peer)
-  // The older of two peers with one address keeps it, so that creating a second object never closes the first one's session.
+  // The older of two peers that can not be told apart keeps its session, so that creating a second object never closes the first one's session.
   for (const peer of [...view.bgpPeers.values()].sort(byAge)) {
     const role = roleOf(peer, view, context)
     if (role === 'none') continue
@@ -59,22 +64,33 @@ export function planPeers(
     const config =
       identity?.ok === false
         ? err<Refusal>({ reason: 'NodeAnnotation', message: identity.error })
-        : configOf(own(peer), view, { hasRouterId: routerId !== undefined || !ours, tableOf }, ours ? sessions : nobody)
+        : configOf(own(peer), view, { hasRouterId: routerId !== undefined || !ours, tableOf }, ours ? older : nobody)
     if (!config.ok) refusals.push({ peer: peer.meta.name, ...config.error })
+    else if ('range' in config.value) ranges.push(config.value)
     else if (ours) configs.push(config.value)
     else atNodes.push(config.value)
-    if (ours && !sessions.has(sessionKey(peer))) sessions.set(sessionKey(peer), peer.meta.name)
+    if (ours) older.push(own(peer))
   }
   const byName = (a: string, b: string): number => (a < b ? -1 : 1)
   return {
     configs: configs.sort((a, b) => byName(a.name, b.name)),
+    ranges: ranges.map((range) => withExceptions(range, refusals, view)).sort((a, b) => byName(a.name, b.name)),
     refusals: refusals.sort((a, b) => byName(a.peer, b.peer)),
     atNodes: atNodes.sort((a, b) => byName(a.name, b.name)),
     ...(routerId === undefined ? {} : { routerId }),
   }
 }
 
-const nobody: ReadonlyMap<string, string> = new Map()
+// A router with a BgpPeer of its own is not to get, by a mistake in that, the session that the range has for anybody.
+function withExceptions(range: PeerRange, refusals: readonly PeerRefusal[], view: ClusterView): PeerRange {
+  const except = refusals.flatMap(({ peer }) => {
+    const address = view.bgpPeers.get(peer)?.address
+    return address !== undefined && prefixContains(range.range, address) ? [address] : []
+  })
+  return except.length === 0 ? range : { ...range, except }
+}
+
+const nobody: readonly BgpPeer[] = []
 
 /** Whether this speaker has the session, the agents of nodes have it, or it is none of our business. */
 function roleOf(
@@ -89,9 +105,6 @@ function roleOf(
 
 type Refusal = Omit<PeerRefusal, 'peer'>
 
-// The router tells our sessions apart by addresses, so two to the same one would close each other.
-const sessionKey = ({ address, zone }: BgpPeer): string => `${address}%${zone ?? ''}`
-
 const byAge = (a: BgpPeer, b: BgpPeer): number =>
   a.meta.creationTimestampMs - b.meta.creationTimestampMs || (a.meta.name < b.meta.name ? -1 : 1)
 
@@ -99,8 +112,8 @@ function configOf(
   peer: BgpPeer,
   view: ClusterView,
   { hasRouterId, tableOf }: { readonly hasRouterId: boolean; readonly tableOf: (peer: BgpPeer) => TableName },
-  sessions: ReadonlyMap<string, string>,
-): Result<PeerConfig, Refusal> {
+  older: readonly BgpPeer[],
+): Result<PeerConfig | PeerRange, Refusal> {
   const refuse = (reason: Refusal['reason'], message: string): Result<never, Refusal> => err({ reason, message })
   const conf = activeConf(view)
   if (conf === undefined) return refuse('NoBgpConf', noConfMessage(view))
@@ -109,16 +122,10 @@ function configOf(
       'NoRouterId',
       'BgpConf default has no routerId, and this controller has no IPv4 address to take its place',
     )
-  const other = sessions.get(sessionKey(peer))
-  if (other !== undefined)
-    return refuse('AddressConflict', `BgpPeer ${other} is older and has the address ${peer.address} already`)
-  const foreign = isLoopback(peer.address) ? undefined : unicastHostRefusal(peer.address)
-  if (foreign !== undefined) return refuse('AddressInvalid', `${peer.address} ${foreign.because}`)
-  if (peer.sourceAddress !== undefined && familyOf(peer.sourceAddress) !== familyOf(peer.address))
-    return refuse(
-      'AddressInvalid',
-      `sourceAddress ${peer.sourceAddress} and address ${peer.address} are of different families`,
-    )
+  const conflict = older.map((other) => conflictOf(peer, other)).find((words) => words !== undefined)
+  if (conflict !== undefined) return refuse('AddressConflict', conflict)
+  const invalid = addressRefusal(peer, conf)
+  if (invalid !== undefined) return refuse('AddressInvalid', invalid)
   const localAsn = peer.localAsn ?? conf.asn
   const internal = localAsn === peer.asn
   if (internal && peer.ebgpMultihopTtl !== undefined)
@@ -128,21 +135,52 @@ function configOf(
   return ok(sessionOf(peer, conf, { password: password.value, internal, table: tableOf(peer) }))
 }
 
+function addressRefusal(peer: BgpPeer, { listenPort }: BgpConf): string | undefined {
+  const { address, addressRange, sourceAddress, speaker } = peer
+  if (addressRange !== undefined) {
+    if (speaker === 'node') return 'addressRange is for routers that connect to the controllers: agents do not listen'
+    return listenPort === 0 ? 'nobody can connect: BgpConf default has listenPort 0' : undefined
+  }
+  if (address === undefined) return 'neither address nor addressRange says where the router is'
+  const foreign = isLoopback(address) ? undefined : unicastHostRefusal(address)
+  if (foreign !== undefined) return `${address} ${foreign.because}`
+  return sourceAddress !== undefined && familyOf(sourceAddress) !== familyOf(address)
+    ? `sourceAddress ${sourceAddress} and address ${address} are of different families`
+    : undefined
+}
+
 function sessionOf(
   peer: BgpPeer,
   conf: BgpConf,
   facts: { readonly password: string | undefined; readonly internal: boolean; readonly table: TableName },
-): PeerConfig {
+): PeerConfig | PeerRange {
+  const { address, addressRange, maxSessions } = peer
+  if (addressRange !== undefined)
+    return { ...sharedOf(peer, conf, prefixFamily(addressRange), facts), range: addressRange, maxSessions }
+  if (address === undefined) throw new Error(`BgpPeer ${peer.meta.name} was accepted without an address`)
+  return {
+    ...sharedOf(peer, conf, familyOf(address), facts),
+    address,
+    ...(peer.zone === undefined ? {} : { zone: peer.zone }),
+    port: peer.port,
+    ...(peer.sourceAddress === undefined ? {} : { sourceAddress: peer.sourceAddress }),
+    passive: peer.passive,
+  }
+}
+
+/** What a session with one router and the sessions of a range have in common. */
+function sharedOf(
+  peer: BgpPeer,
+  conf: BgpConf,
+  family: IpFamily,
+  facts: { readonly password: string | undefined; readonly internal: boolean; readonly table: TableName },
+): Omit<PeerRange, 'range' | 'maxSessions'> {
   const { timers } = peer
   const graceful = peer.gracefulRestart ?? conf.gracefulRestart
   return {
     name: peer.meta.name,
-    address: peer.address,
-    ...(peer.zone === undefined ? {} : { zone: peer.zone }),
-    port: peer.port,
     peerAsn: peer.asn,
     localAsn: peer.localAsn ?? conf.asn,
-    ...(peer.sourceAddress === undefined ? {} : { sourceAddress: peer.sourceAddress }),
     ...(facts.password === undefined ? {} : { password: facts.password }),
     holdTimeSeconds: timers.holdSeconds,
     keepaliveSeconds: timers.keepaliveSeconds,
@@ -150,14 +188,12 @@ function sessionOf(
     ttl: facts.internal ? ibgpTtl : (peer.ebgpMultihopTtl ?? 1),
     ...(peer.ttlSecurityHops === undefined ? {} : { ttlSecurityHops: peer.ttlSecurityHops }),
     ...(peer.bfd === undefined ? {} : { bfd: peer.bfd }),
-    families:
-      peer.families.length > 0 ? peer.families : [familyOf(peer.address) === 'IPv4' ? 'ipv4-unicast' : 'ipv6-unicast'],
+    families: peer.families.length > 0 ? peer.families : [family === 'IPv4' ? 'ipv4-unicast' : 'ipv6-unicast'],
     addPath: peer.addPath,
     ...(graceful.enabled
       ? { gracefulRestart: { restartSeconds: graceful.restartSeconds, longLivedSeconds: graceful.longLivedSeconds } }
       : {}),
     nextHop: peer.nextHop,
-    passive: peer.passive,
     ...(peer.shutdown === undefined ? {} : { shutdown: peer.shutdown }),
     maxPrefixesIn: peer.maxPrefixesIn,
     table: facts.table,

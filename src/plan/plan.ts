@@ -135,11 +135,13 @@ function planVips(
     if (!same(known?.report, next?.report)) reports.push([name, next?.report])
   }
   const { tables, tableChanges, droppedTables } = changeTables(memory, before, surroundings, touched)
-  const peers = same(before?.peers, surroundings.peers.configs) ? (before?.peers ?? []) : surroundings.peers.configs
+  const { configs, ranges, refusals } = surroundings.peers
+  const peers = same(before?.peers, configs) ? (before?.peers ?? []) : configs
   const plan: Plan = {
     ...speakerOf(surroundings, context),
     peers,
-    peerRefusals: surroundings.peers.refusals,
+    peerRanges: same(before?.peerRanges, ranges) ? (before?.peerRanges ?? []) : ranges,
+    peerRefusals: refusals,
     tables,
     vips: ((before?.vips ?? SnapshotMap.empty()) as SnapshotMap<string, VipReport>).with(reports),
   }

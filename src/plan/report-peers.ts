@@ -1,6 +1,6 @@
 // What a BgpPeer's status says: every speaker's session as that speaker sees it, and the leader's summary of them all.
 
-import type { SessionStateName } from '../bgp/speaker/protocol.ts'
+import type { PeerConfig, PeerRange, SessionStateName, SessionStatus } from '../bgp/speaker/protocol.ts'
 import { type BgpPeer, matchesSelector } from '../k8s/objects.ts'
 import { rfc3339 } from '../vip/rfc3339.ts'
 import type { ReportInput } from './report.ts'
@@ -16,6 +16,8 @@ const states: readonly SessionStateName[] = ['Idle', 'Connect', 'Active', 'OpenS
 /** A session as it stands in a status: ours, or what another replica has written. */
 interface ReportedSession {
   readonly speaker: string
+  /** Where the router is. Empty in the entry that a speaker has for a range itself. */
+  readonly remote: string
   readonly state: SessionStateName
   readonly since: string
   readonly families: readonly string[]
@@ -24,12 +26,41 @@ interface ReportedSession {
   readonly lastError: string
 }
 
+type Entry = Readonly<Record<string, unknown>>
+
 /** This replica's entry. A peer of which the speaker has said nothing yet is Idle since the replica started. */
-export function ownSession({ sessions, replica }: ReportInput, peer: string): Readonly<Record<string, unknown>> {
-  const session = sessions.get(peer)
-  if (session === undefined) return { speaker: replica.name, state: 'Idle', since: rfc3339(replica.sinceMs) }
+export function ownSession({ sessions, replica }: ReportInput, { name, ...place }: PeerConfig): Entry {
+  const session = sessions.get(name)
+  const key = { speaker: replica.name, remoteAddress: placeText(place) }
+  return session === undefined
+    ? { ...key, state: 'Idle', since: rfc3339(replica.sinceMs) }
+    : { ...key, ...entryOf(session) }
+}
+
+const placeText = ({ address, zone }: Pick<PeerConfig, 'address' | 'zone'>): string =>
+  zone === undefined ? address : `${address}%${zone}`
+
+/**
+ * This replica's entries for a range: one for each router that has connected, and one without an address for the range itself, where
+ * there is no router or something to be said of one that is gone.
+ */
+export function ownRangeSessions({ sessions, ranges, replica }: ReportInput, { name }: PeerRange): readonly Entry[] {
+  const { name: speaker, sinceMs } = replica
+  const lastError = ranges?.get(name)?.lastError
+  const routers = [...sessions.values()]
+    .filter(({ dynamic }) => dynamic?.range === name)
+    .map((session) => ({ speaker, remoteAddress: session.dynamic?.remote ?? '', ...entryOf(session) }))
+    .sort((a, b) => (a.remoteAddress < b.remoteAddress ? -1 : 1))
+  if (routers.length > 0 && lastError === undefined) return routers
+  const listening = {
+    ...{ speaker, remoteAddress: '', state: 'Active', since: rfc3339(sinceMs) },
+    ...(lastError === undefined ? {} : { lastError: clip(lastError, messageMax) }),
+  }
+  return [listening, ...routers]
+}
+
+function entryOf(session: SessionStatus): Entry {
   return {
-    speaker: replica.name,
     state: session.state,
     since: rfc3339(session.sinceMs),
     ...(session.holdTimeSeconds === undefined ? {} : { holdSeconds: session.holdTimeSeconds }),
@@ -51,7 +82,7 @@ export function ownSession({ sessions, replica }: ReportInput, peer: string): Re
 export function establishedPeers(input: ReportInput): ReadonlySet<string> {
   const established = new Set<string>()
   for (const peer of input.view.bgpPeers.values())
-    for (const { state, speaker } of sessionsOf(input, peer))
+    for (const { state, speaker } of routersOf(input, peer))
       if (state === 'Established')
         established.add(peer.speaker === 'node' ? nodeSession(peer.meta.name, speaker) : peer.meta.name)
   return established
@@ -90,7 +121,7 @@ export function leaderPeerStatus(
   told: ReadonlyMap<string, number>,
 ): Readonly<Record<string, unknown>> {
   const refusal = input.plan.peerRefusals.find((refused) => refused.peer === peer.meta.name)
-  const sessions = sessionsOf(input, peer)
+  const sessions = routersOf(input, peer)
   const expected = expectedSessions(input, peer)
   const established = sessions.filter(({ state }) => state === 'Established')
   const missing = Math.max(0, expected - sessions.length)
@@ -98,14 +129,16 @@ export function leaderPeerStatus(
   const generation = peer.meta.generation > 0 ? { observedGeneration: peer.meta.generation } : {}
   const conditions = [
     accepted(refusal),
-    establishedCondition(peer, refusal, { expected, sessions, worst, silent: silentNodes(input, peer, sessions) }),
+    peer.addressRange === undefined || refusal !== undefined || peer.shutdown !== undefined
+      ? establishedCondition(peer, refusal, { expected, sessions, worst, silent: silentNodes(input, peer, sessions) })
+      : rangeCondition(input, peer),
     addPathCondition(peer, established),
   ]
   const wrong = conditions.find(({ status }) => status === 'False')
   const since = sessions.map((session) => session.since).filter((time) => time !== '')
   return {
     ...generation,
-    state: worst?.state ?? 'Idle',
+    state: worst?.state ?? (peer.addressRange === undefined || refusal !== undefined ? 'Idle' : 'Active'),
     sessionsSummary: `${established.length}/${expected}`,
     announced: announcedBy(peer, established, told),
     ...(worst === undefined || since.length === 0
@@ -143,10 +176,21 @@ function sessionsOf(input: ReportInput, peer: BgpPeer): readonly ReportedSession
     return reported.filter(({ speaker }) => nodes.has(speaker) && (input.agents?.has(speaker) ?? true))
   }
   const others = reported.filter(({ speaker }) => speaker !== replica.name && (replicas?.has(speaker) ?? true))
-  if (!plan.peers.some(({ name }) => name === peer.meta.name)) return []
-  const mine = readSession(ownSession(input, peer.meta.name))
-  return mine === undefined ? others : [mine, ...others]
+  const config = plan.peers.find(({ name }) => name === peer.meta.name)
+  const range = plan.peerRanges.find(({ name }) => name === peer.meta.name)
+  if (config === undefined && range === undefined) return []
+  const mine = range === undefined ? [] : ownRangeSessions(input, range)
+  return [...mine, ...(config === undefined ? [] : [ownSession(input, config)])]
+    .map(readSession)
+    .filter((session) => session !== undefined)
+    .concat(others)
 }
+
+/** Without the entries for a range itself: sessions that there are, or should be. */
+const routersOf = (input: ReportInput, peer: BgpPeer): readonly ReportedSession[] =>
+  peer.addressRange === undefined
+    ? sessionsOf(input, peer)
+    : sessionsOf(input, peer).filter(({ remote }) => remote !== '')
 
 function readSession(raw: unknown): ReportedSession | undefined {
   const entry = raw as Readonly<Record<string, unknown>> | null | undefined
@@ -160,8 +204,10 @@ function readSession(raw: unknown): ReportedSession | undefined {
   const since = entry?.['since']
   const announced = entry?.['announced']
   const lastError = entry?.['lastError']
+  const remote = entry?.['remoteAddress']
   return {
     speaker,
+    remote: typeof remote === 'string' ? remote : '',
     state: state ?? 'Idle',
     since: typeof since === 'string' ? since : '',
     families: texts('families'),
@@ -184,6 +230,8 @@ function silentNodes(input: ReportInput, peer: BgpPeer, sessions: readonly Repor
 
 function expectedSessions(input: ReportInput, peer: BgpPeer): number {
   const { replicas, plan } = input
+  // Who dials in is not ours to say.
+  if (peer.addressRange !== undefined) return routersOf(input, peer).length
   if (peer.speaker === 'node') return speakingNodes(input, peer).length
   if (!plan.peers.some(({ name }) => name === peer.meta.name)) return replicas?.size ?? 1
   return Math.max(replicas?.size ?? 0, sessionsOf(input, peer).length)
@@ -222,6 +270,30 @@ function establishedCondition(
       ? 'no speaker has a session'
       : `${worst.speaker}: ${worst.state}${worst.lastError === '' ? '' : `, ${worst.lastError}`}`
   return no(established === 0 ? 'NotEstablished' : 'SomeNotEstablished', words)
+}
+
+/** All is well when every speaker has routers, and every router that has connected its session. */
+function rangeCondition(input: ReportInput, peer: BgpPeer): Judged {
+  const { addressRange } = peer
+  const entries = sessionsOf(input, peer)
+  const routers = routersOf(input, peer)
+  const established = routers.filter(({ state }) => state === 'Established')
+  const no = (reason: string, message: string): Judged => ({ type: 'Established', status: 'False', reason, message })
+  const speakers = [...(input.replicas ?? new Set(entries.map(({ speaker }) => speaker)))].sort()
+  const without = speakers.filter((name) => established.every(({ speaker }) => speaker !== name))
+  const failed = worstOf(routers.filter(({ state }) => state !== 'Established'))
+  const refused = entries.find(({ remote, lastError }) => remote === '' && lastError !== '')
+  const reason = established.length === 0 ? 'NotEstablished' : 'SomeNotEstablished'
+  if (failed !== undefined)
+    return no(
+      reason,
+      `${failed.speaker}, ${failed.remote}: ${failed.state}${failed.lastError === '' ? '' : `, ${failed.lastError}`}`,
+    )
+  const last = refused === undefined ? '' : `; the last attempt, at ${refused.speaker}: ${refused.lastError}`
+  if (established.length === 0) return no(reason, `no router has connected from ${addressRange}${last}`)
+  if (without.length > 0)
+    return no(reason, `no router has connected from ${addressRange} to ${shortList(without, 3, 512)}${last}`)
+  return { type: 'Established', status: 'True', reason: 'Established', message: '' }
 }
 
 // Without ADD-PATH the router knows one next hop of each VIP, which is a smaller service than was asked for.

@@ -4,7 +4,7 @@
 // Two roles write: every replica its own entry in the lists that replicas share, and the leader everything else. Of Vips and Services
 // a cluster has thousands, so they can be asked for one by one: report-changes.ts knows which have to be.
 
-import type { SessionStatus } from '../bgp/speaker/protocol.ts'
+import type { RangeStatus, SessionStatus } from '../bgp/speaker/protocol.ts'
 import {
   type BgpConf,
   type BgpPolicy,
@@ -25,7 +25,7 @@ import type { Allocation, PoolUsage, ServiceClassRule } from '../vip/types.ts'
 import { vipName } from '../vip/vip-name.ts'
 import { resolveCommunity } from './attributes.ts'
 import { noConfMessage } from './peers.ts'
-import { countTold, establishedPeers, leaderPeerStatus, ownSession } from './report-peers.ts'
+import { countTold, establishedPeers, leaderPeerStatus, ownRangeSessions, ownSession } from './report-peers.ts'
 import { announcedOf, vipStatus } from './report-vips.ts'
 import { clip, type UnstampedCondition } from './status-text.ts'
 import type { Plan } from './types.ts'
@@ -57,8 +57,10 @@ export interface ReportInput {
   readonly serviceClass: ServiceClassRule
   /** Present on the leader: then the report holds the leader's part too. */
   readonly allocation?: Pick<Allocation, 'pools'>
-  /** This replica's sessions, by BgpPeer. */
+  /** This replica's sessions, by BgpPeer; those of routers that connected from a range by name and address. */
   readonly sessions: ReadonlyMap<string, SessionStatus>
+  /** This replica's ranges, by BgpPeer; absent = none was heard of. */
+  readonly ranges?: ReadonlyMap<string, RangeStatus>
   readonly replica: { readonly name: string; readonly node: string; readonly sinceMs: number }
   /** Names of the replicas that run, this one included; absent = everybody who ever wrote counts. */
   readonly replicas?: ReadonlySet<string>
@@ -98,7 +100,10 @@ export function fewStatuses(input: ReportInput): readonly DesiredStatus[] {
   const { view, plan, allocation } = input
   const conf = view.bgpConfs.get('default')
   const own = [
-    ...plan.peers.map(({ name }) => desired('BgpPeer', name, 'replica', { sessions: [ownSession(input, name)] })),
+    ...plan.peers.map((peer) => desired('BgpPeer', peer.name, 'replica', { sessions: [ownSession(input, peer)] })),
+    ...plan.peerRanges.map((range) =>
+      desired('BgpPeer', range.name, 'replica', { sessions: ownRangeSessions(input, range) }),
+    ),
     ...(conf === undefined ? [] : [desired('BgpConf', 'default', 'replica', { speakers: [ownSpeaker(input)] })]),
   ]
   if (allocation === undefined) return own

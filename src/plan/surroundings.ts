@@ -2,7 +2,7 @@
 // Surveyed once and then kept up by the node that changed, so that a heartbeat of one node out of a thousand costs one verdict.
 
 import type { Family } from '../bgp/packet/message.ts'
-import type { TableName } from '../bgp/speaker/protocol.ts'
+import type { PeerConfig, TableName } from '../bgp/speaker/protocol.ts'
 import {
   type BgpConf,
   type BgpPeer,
@@ -140,7 +140,7 @@ function surveyControl(view: ClusterView, context: PlanContext): Control {
   const policies = [...view.bgpPolicies.values()].sort(byPriority)
   const conf = activeConf(view)
   const peers = planPeers(view, context, (peer) => tableName(peer, policies))
-  const tables = tablesOf(peers.configs, view, policies)
+  const tables = tablesOf([...peers.configs, ...peers.ranges], view, policies)
   const nodeTables = tablesOf(peers.atNodes, view, policies)
   return {
     conf,
@@ -155,7 +155,7 @@ function surveyControl(view: ClusterView, context: PlanContext): Control {
 }
 
 function tablesOf(
-  configs: PlannedPeers['configs'],
+  configs: readonly Pick<PeerConfig, 'name' | 'table' | 'families'>[],
   view: ClusterView,
   policies: readonly BgpPolicy[],
 ): readonly Table[] {

@@ -1,7 +1,7 @@
 // The planner's result: everything the world should be, and the reason for everything that it is not.
 
 import type { Route } from '../bgp/rib/route.ts'
-import type { PeerConfig, TableName } from '../bgp/speaker/protocol.ts'
+import type { PeerConfig, PeerRange, TableName } from '../bgp/speaker/protocol.ts'
 import type { Asn, RouterId } from '../net/asn.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
@@ -99,6 +99,8 @@ export interface Plan {
     readonly listenAddresses: readonly Ip[]
   }
   readonly peers: readonly PeerConfig[]
+  /** Networks from which routers connect to us. */
+  readonly peerRanges: readonly PeerRange[]
   readonly peerRefusals: readonly PeerRefusal[]
   readonly tables: ReadonlyMap<TableName, ReadonlyMap<Prefix, Route>>
   readonly vips: ReadonlyMap<string, VipReport>

@@ -28,6 +28,7 @@ const step = (vips: readonly VipReport[], changes: Partial<PlanStep> & Partial<P
     plan: {
       speaker: speakerPlan,
       peers: [],
+      peerRanges: [],
       peerRefusals: [],
       tables: new Map(),
       vips: new Map(vips.map((each) => [each.vip, each])),

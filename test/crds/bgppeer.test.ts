@@ -17,6 +17,9 @@ describe('a BgpPeer is accepted', () => {
     ['no keepalives at all', '{address: 10.0.0.1, asn: 1, timers: {holdSeconds: 0, keepaliveSeconds: 30}}'],
     ['a short hold time by itself', '{address: 10.0.0.1, asn: 1, timers: {holdSeconds: 9}}'],
     ['ADD-PATH "off", quoted', '{address: 10.0.0.1, asn: 1, addPath: "off"}'],
+    ['a range', '{addressRange: 10.0.0.0/24, asn: 1, maxSessions: 20}'],
+    ['a range of IPv6', '{addressRange: "2001:db8::/64", asn: 1}'],
+    ['a range of link-local addresses', '{addressRange: "fe80::/10", asn: 1}'],
     ['a rack', '{address: 10.0.0.1, asn: 1, nodeSelector: {matchLabels: {rack: r1}}}'],
     ['an administrative shutdown without a text', '{address: 10.0.0.1, asn: 1, shutdown: ""}'],
     ['nulls where nothing is wanted', '{address: 10.0.0.1, asn: 1, localAsn: null, bfd: null, shutdown: null}'],
@@ -46,8 +49,32 @@ const notAnAddress = (text: string) => `spec.address: Invalid value: "string": "
 const zoneRule =
   'spec.address: Invalid value: "string": an interface (%eth0) belongs to an IPv6 link-local address, which needs one, and to no other address'
 
+const oneAddress = 'spec: Invalid value: "object": exactly one of address and addressRange says where the router is'
+
 describe('a BgpPeer is refused', () => {
   test.each([
+    ['{asn: 1}', oneAddress],
+    ['{address: 10.0.0.1, addressRange: 10.0.0.0/24, asn: 1}', oneAddress],
+    [
+      '{addressRange: 10.0.0.1, asn: 1}',
+      'spec.addressRange: Invalid value: "string": "10.0.0.1" is not a network as in 10.0.0.0/24',
+    ],
+    [
+      '{addressRange: 10.0.0.1/24, asn: 1}',
+      'spec.addressRange: Invalid value: "string": must have no bits set beyond its length',
+    ],
+    [
+      '{addressRange: 10.0.0.0/24, asn: 1, sourceAddress: 10.0.0.9}',
+      'spec.sourceAddress: Invalid value: "object": is for sessions that we open; with addressRange the routers do',
+    ],
+    [
+      '{addressRange: 10.0.0.0/24, asn: 1, speaker: node}',
+      'spec.speaker: Invalid value: "object": must be controller with addressRange, because the agents of nodes do not listen',
+    ],
+    [
+      '{address: 10.0.0.1, asn: 1, maxSessions: 3}',
+      'spec.maxSessions: Invalid value: "object": is for addressRange; a router with an address has one session',
+    ],
     ['{address: leaf1.example, asn: 1}', notAnAddress('leaf1.example')],
     ['{address: 10.0.0.0/24, asn: 1}', notAnAddress('10.0.0.0/24')],
     ['{address: 10.0.0.01, asn: 1}', notAnAddress('10.0.0.01')],
@@ -117,7 +144,7 @@ describe('a BgpPeer is refused', () => {
   })
 
   test.each([
-    ['{asn: 1}', 'spec.address: Required value'],
+    ['{address: 10.0.0.1}', 'spec.asn: Required value'],
     ['{address: 10.0.0.1}', 'spec.asn: Required value'],
     ['{address: 10.0.0.1, asn: 1, passwordSecretRef: {}}', 'spec.passwordSecretRef.name: Required value'],
     [

@@ -361,7 +361,7 @@ test('each manager owns its part of a status: entries of two replicas and the wo
     kind: 'BgpPeer' as const,
     name: 'leaf1',
     fieldManager: `bellhop-${speaker}`,
-    status: { sessions: [{ speaker, state }] },
+    status: { sessions: [{ speaker, remoteAddress: '10.0.0.1', state }] },
   })
   must(await writer.applyStatus(session('a', 'Idle')))
   must(await writer.applyStatus(session('b', 'Established')))
@@ -378,8 +378,8 @@ test('each manager owns its part of a status: entries of two replicas and the wo
     on.server.objects.get({ apiVersion: 'bellhop.io/v1alpha1', kind: 'BgpPeer', name: 'leaf1' })?.['status']
   expect(status()).toEqual({
     sessions: [
-      { speaker: 'a', state: 'Established' },
-      { speaker: 'b', state: 'Established' },
+      { speaker: 'a', remoteAddress: '10.0.0.1', state: 'Established' },
+      { speaker: 'b', remoteAddress: '10.0.0.1', state: 'Established' },
     ],
     state: 'Established',
     message: 'one of two',
@@ -393,7 +393,10 @@ test('each manager owns its part of a status: entries of two replicas and the wo
     }),
   )
   must(await writer.applyStatus({ kind: 'BgpPeer', name: 'leaf1', fieldManager: 'bellhop-a', status: {} }))
-  expect(status()).toEqual({ sessions: [{ speaker: 'b', state: 'Established' }], state: 'Down' })
+  expect(status()).toEqual({
+    sessions: [{ speaker: 'b', remoteAddress: '10.0.0.1', state: 'Established' }],
+    state: 'Down',
+  })
   // Nor does the object remember the name of every replica there ever was.
   const { metadata } =
     on.server.objects.get({ apiVersion: 'bellhop.io/v1alpha1', kind: 'BgpPeer', name: 'leaf1' }) ?? {}

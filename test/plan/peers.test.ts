@@ -1,6 +1,7 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { BgpConf, BgpPeer, Secret } from '../../src/k8s/objects.ts'
 import { parseRouterId } from '../../src/net/asn.ts'
+import { parsePrefix } from '../../src/net/prefix.ts'
 import { planPeers } from '../../src/plan/peers.ts'
 import type { PlanContext } from '../../src/plan/types.ts'
 import { must } from '../../src/runtime/result.ts'
@@ -28,6 +29,7 @@ const guarded = peer('leaf', '10.0.0.1', { passwordSecretRef: { name: 'md5', key
 test('a peer becomes a session with everything that was said, and the defaults of the rest', () => {
   expect(plan({})).toEqual({
     refusals: [],
+    ranges: [],
     atNodes: [],
     routerId: '10.0.0.250',
     configs: [
@@ -181,7 +183,110 @@ test('of two peers with one address the older keeps it; peers of the nodes have 
   expect(configs.map(({ name }) => name)).toEqual(['older'])
   expect(atNodes.map(({ name }) => name)).toEqual(['nodes'])
   expect(refusals.map(({ peer: name, reason }) => [name, reason])).toEqual([['newer', 'AddressConflict']])
-  expect(refusals[0]?.message).toBe('BgpPeer older is older and has the address 10.0.0.1 already')
+  expect(refusals[0]?.message).toBe(
+    'BgpPeer older is older and has the address 10.0.0.1 already: a second session needs another port or sourceAddress',
+  )
+})
+
+describe('several sessions with one address', () => {
+  type Over = Parameters<typeof peer>[2]
+  const both = (first: Over, second: Over) =>
+    plan({
+      peers: [
+        peer('older', '10.0.0.1', { meta: { creationTimestampMs: 1 }, ...first }),
+        peer('newer', '10.0.0.1', { meta: { creationTimestampMs: 2 }, ...second }),
+      ],
+      secrets: [secret('a', { password: bytes('a') }), secret('b', { password: bytes('b') })],
+    })
+  const source = (last: number) => ({ sourceAddress: ip(`10.0.0.${last}`) })
+  const password = (name: string) => ({ passwordSecretRef: { name, key: 'password' } })
+
+  test.each<[string, Over, Over]>([
+    ['at two ports of the router', {}, { port: 1790 }],
+    ['from two of our addresses', source(8), source(9)],
+    ['at two ports, each with a password of its own', password('a'), { port: 1790, ...password('b') }],
+    ['one that we open and one that we wait for', { port: 1790 }, { passive: true }],
+    [
+      'that both are waited for, at two of our addresses',
+      { passive: true, ...source(8) },
+      { passive: true, ...source(9) },
+    ],
+  ])('%s can be had', (_, first, second) => {
+    const { configs, refusals } = both(first, second)
+    expect([configs.map(({ name }) => name), refusals]).toEqual([['newer', 'older'], []])
+  })
+
+  test.each<[string, Over, Over, string]>([
+    [
+      'one with a source address and one without',
+      {},
+      source(9),
+      'BgpPeer older is older and has the address 10.0.0.1 already: for two sessions each needs a sourceAddress of its own',
+    ],
+    [
+      'two that are waited for at any address',
+      { passive: true },
+      { passive: true, port: 1790 },
+      'BgpPeer older is older and waits for connections from 10.0.0.1, too: nothing but a sourceAddress of its own tells its session from this one',
+    ],
+    [
+      'two that are waited for with two passwords',
+      { passive: true, ...source(8), ...password('a') },
+      { passive: true, ...source(9), ...password('b') },
+      'BgpPeer older is older and waits for connections from 10.0.0.1 with another password: the kernel knows one for each address',
+    ],
+    [
+      'two that are waited for, one with GTSM',
+      { passive: true, ...source(8) },
+      { passive: true, ...source(9), ttlSecurityHops: 1 },
+      'BgpPeer older is older and waits for connections from 10.0.0.1 with another ttlSecurity: the kernel knows one for each address',
+    ],
+  ])('%s: the newer one is refused', (_, first, second, message) => {
+    const { configs, refusals } = both(first, second)
+    expect(configs.map(({ name }) => name)).toEqual(['older'])
+    expect(refusals).toEqual([{ peer: 'newer', reason: 'AddressConflict', message }])
+  })
+})
+
+describe('a range', () => {
+  const network = (name: string, text: string, over: Parameters<typeof peer>[2] = {}): BgpPeer => {
+    const { address: _, ...rest } = peer(name, '10.0.0.1', over)
+    return { ...rest, addressRange: must(parsePrefix(text)), passive: true }
+  }
+
+  test('has the settings of its sessions, beside peers with an address', () => {
+    const { ranges, configs } = plan({
+      peers: [network('leaves', '10.0.0.0/24', { maxSessions: 5 }), peer('leaf', '10.0.0.1')],
+    })
+    expect(configs.map(({ name }) => name)).toEqual(['leaf'])
+    expect(ranges).toMatchObject([{ name: 'leaves', range: '10.0.0.0/24', maxSessions: 5, peerAsn: 64513, ttl: 1 }])
+    expect(ranges[0]).not.toHaveProperty('address')
+  })
+
+  test('has nothing to do with a router whose own BgpPeer can not be used', () => {
+    const { ranges } = plan({ peers: [network('leaves', '10.0.0.0/24'), guarded] })
+    expect(ranges[0]?.except).toEqual(['10.0.0.1'])
+  })
+
+  test.each<[string, Given, string]>([
+    [
+      'that is there twice',
+      { peers: [network('a', '10.0.0.0/24'), network('b', '10.0.0.0/24')] },
+      'BgpPeer a is older and has the addressRange 10.0.0.0/24 already',
+    ],
+    [
+      'while nobody listens',
+      { peers: [network('a', '10.0.0.0/24')], confs: [conf({ listenPort: 0 })] },
+      'nobody can connect: BgpConf default has listenPort 0',
+    ],
+    [
+      'of nodes',
+      { peers: [network('a', '10.0.0.0/24', { speaker: 'node' })] },
+      'addressRange is for routers that connect to the controllers: agents do not listen',
+    ],
+  ])('%s is refused', (_, given, message) => {
+    expect(plan(given).refusals.map((refusal) => refusal.message)).toEqual([message])
+  })
 })
 
 test('one bad peer costs no other', () => {

@@ -2,10 +2,11 @@
 
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { SessionStatus } from '../../src/bgp/speaker/protocol.ts'
+import type { RangeStatus, SessionStatus } from '../../src/bgp/speaker/protocol.ts'
 import type { ClusterChanges, ClusterView, Condition, Kind, ObjectRefusal } from '../../src/k8s/objects.ts'
 import type { JsonObject } from '../../src/lab/apiserver/json.ts'
 import { parseRouterId } from '../../src/net/asn.ts'
+import { parsePrefix } from '../../src/net/prefix.ts'
 import { drainAnnotation } from '../../src/plan/drain.ts'
 import { createPlanner, planFromScratch } from '../../src/plan/plan.ts'
 import { leaderVipStatus, type Report, type ReportInput, report, serviceCondition } from '../../src/plan/report.ts'
@@ -269,6 +270,7 @@ describe('a BgpPeer', () => {
       sessions: [
         {
           speaker: 'c1',
+          remoteAddress: '10.1.0.1',
           state: 'Established',
           since: '1970-01-01T00:01:00Z',
           holdSeconds: 90,
@@ -280,6 +282,85 @@ describe('a BgpPeer', () => {
           receivedPrefixes: 4,
         },
       ],
+    })
+  })
+
+  describe('with a range', () => {
+    const { address: _, ...network } = peer('leaf', '10.1.0.1', { addressRange: must(parsePrefix('10.1.0.0/24')) })
+    const router = (last: number, status: SessionStatus): readonly [string, SessionStatus] => {
+      const remote = `10.1.0.${last}`
+      return [`leaf@${remote}`, { ...status, peer: `leaf@${remote}`, dynamic: { range: 'leaf', remote } }]
+    }
+    const range: RangeStatus = {
+      range: 'leaf',
+      sessions: 0,
+      refused: 0,
+      past: { establishedCount: 0, messagesIn: 0, messagesOut: 0, updatesOut: 0 },
+    }
+    const scene = (
+      sessions: ReadonlyMap<string, SessionStatus>,
+      over: Partial<ReportInput> & { readonly reported?: readonly Readonly<Record<string, unknown>>[] } = {},
+    ): ReportInput => {
+      const { reported = [], ...rest } = over
+      const peers = [{ ...network, status: { sessions: reported } }]
+      return inputOf({ peers }, { sessions, ranges: new Map([['leaf', range]]), ...rest })
+    }
+
+    test('waits for routers', () => {
+      const nobody = scene(new Map())
+      expect(statusOf('BgpPeer/leaf replica', nobody)).toEqual({
+        sessions: [{ speaker: 'c1', remoteAddress: '', state: 'Active', since: '1970-01-01T00:00:30Z' }],
+      })
+      expect(statusOf('BgpPeer/leaf leader', nobody)).toMatchObject({
+        state: 'Active',
+        sessionsSummary: '0/0',
+        announced: 0,
+        message: 'no router has connected from 10.1.0.0/24',
+      })
+      expect(condition('Vip/203.0.113.10 leader', 'Announced', nobody)).toBe(
+        'False NoEstablishedPeer: no session is established with leaf',
+      )
+    })
+
+    test('has an entry for each router and replica', () => {
+      const two = scene(new Map([router(1, up), router(2, up)]), {
+        reported: [
+          { speaker: 'c2', remoteAddress: '10.1.0.1', state: 'Established', announced: 0 },
+          { speaker: 'gone', remoteAddress: '10.1.0.1', state: 'Idle' },
+        ],
+        replicas: new Set(['c1', 'c2']),
+      })
+      expect(statusOf('BgpPeer/leaf replica', two)['sessions']).toMatchObject([
+        { speaker: 'c1', remoteAddress: '10.1.0.1', state: 'Established', announced: 1 },
+        { speaker: 'c1', remoteAddress: '10.1.0.2', state: 'Established', announced: 1 },
+      ])
+      expect(statusOf('BgpPeer/leaf leader', two)).toMatchObject({
+        state: 'Established',
+        sessionsSummary: '3/3',
+        announced: 0,
+        message: '',
+      })
+      expect(condition('Vip/203.0.113.10 leader', 'Announced', two)).toMatch(/^True Announced: /)
+    })
+
+    test('says which replica has no router, which router has no session, and what became of one that left', () => {
+      const one = { sessions: new Map([router(1, up)]), replicas: new Set(['c1', 'c2']) }
+      expect(condition('BgpPeer/leaf leader', 'Established', scene(one.sessions, one))).toBe(
+        'False SomeNotEstablished: no router has connected from 10.1.0.0/24 to c2',
+      )
+      const failing = scene(new Map([router(1, up), router(2, { ...down, lastError: 'hold timer expired' })]))
+      expect(condition('BgpPeer/leaf leader', 'Established', failing)).toBe(
+        'False SomeNotEstablished: c1, 10.1.0.2: Active, hold timer expired',
+      )
+      const left = scene(new Map(), {
+        ranges: new Map([['leaf', { ...range, lastError: '10.1.0.9: the router says its AS is 65010' }]]),
+      })
+      expect(condition('BgpPeer/leaf leader', 'Established', left)).toBe(
+        'False NotEstablished: no router has connected from 10.1.0.0/24; the last attempt, at c1: 10.1.0.9: the router says its AS is 65010',
+      )
+      expect(statusOf('BgpPeer/leaf replica', left)).toMatchObject({
+        sessions: [{ remoteAddress: '', lastError: '10.1.0.9: the router says its AS is 65010' }],
+      })
     })
   })
 

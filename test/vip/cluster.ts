@@ -193,6 +193,7 @@ export function peer(
   return {
     meta: meta(name, metaOver),
     address: parsed,
+    maxSessions: 100,
     asn: asn(64513),
     port: 179,
     timers: { holdSeconds: 90, keepaliveSeconds: 30, connectRetrySeconds: 10 },

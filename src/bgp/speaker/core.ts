@@ -8,12 +8,22 @@ import type { Clock, Random } from '../../runtime/clock.ts'
 import { unreachable } from '../../runtime/result.ts'
 import type { Route } from '../rib/route.ts'
 import { createUpdateGroups } from '../rib/update-groups.ts'
+import { acceptorOf } from './accept-rules.ts'
+import { createDynamicPeers, type DynamicPeers } from './dynamic-peers.ts'
 import { type BfdEnvironment, createPathWatch, type PathWatch } from './path-watch.ts'
 import { Peer, type PeerEnvironment } from './peer.ts'
 import type { PeerConfig, SpeakerCommand, SpeakerConfig, SpeakerEvent, TableName } from './protocol.ts'
 import type { Recorder } from './recording.ts'
-import { dialOptionsOf, equal } from './session-config.ts'
-import { type Connection, isSamePlace, type Listener, type Place, renderPlace, type Transport } from './transport.ts'
+import { acceptOptionsOf, acceptRangeOf, equal, inAcceptOrder } from './session-config.ts'
+import {
+  type AcceptOptions,
+  type Connection,
+  isSamePlace,
+  type Listener,
+  type Place,
+  renderPlace,
+  type Transport,
+} from './transport.ts'
 
 export interface SpeakerCoreOptions {
   readonly clock: Clock
@@ -33,11 +43,19 @@ export const listenRetrySeconds = 5
 /** How many strangers are remembered, so that each is reported once. */
 const strangersMax = 100
 
+interface Acceptor extends AcceptOptions {
+  /** Of the peer. */
+  readonly name: string
+}
+
 type RoutesCommand = Extract<SpeakerCommand, { readonly type: 'routes' }>
 
 export class SpeakerCore {
   readonly #options: SpeakerCoreOptions
   readonly #peers = new Map<string, Peer>()
+  readonly #dynamic: DynamicPeers
+  /** Who may connect, in the order in which they are asked whose connection it is. */
+  #acceptors: readonly Acceptor[] = []
   readonly #tables = new Map<TableName, Map<Prefix, Route>>()
   readonly #updateGroups = createUpdateGroups()
   readonly #remembered = new Map<TableName, readonly Route[]>()
@@ -55,7 +73,16 @@ export class SpeakerCore {
   constructor(options: SpeakerCoreOptions) {
     this.#options = options
     const { bfd, clock, random } = options
-    const watch = { clock, random, peerNamed: (name: string) => this.#peers.get(name) }
+    this.#dynamic = createDynamicPeers({
+      clock,
+      emit: (event) => this.#emit(event),
+      create: (config, hooks) => this.#createPeer(config, hooks),
+      changed: () => {
+        this.#watchPaths()
+        this.#checkFlushed()
+      },
+    })
+    const watch = { clock, random, peerNamed: (name: string) => this.#peerNamed(name) }
     if (bfd !== undefined) this.#paths = createPathWatch({ ...bfd, ...watch, emit: (event) => this.#emit(event) })
   }
 
@@ -78,7 +105,7 @@ export class SpeakerCore {
         break
       case 'ready':
         this.#ready = true
-        for (const peer of this.#peers.values()) peer.begin()
+        for (const peer of this.#allPeers()) peer.begin()
         this.#checkFlushed()
         break
       case 'clear':
@@ -106,21 +133,47 @@ export class SpeakerCore {
       }
     // Before any peer is told, so that a peer that dials at once, and one that is dialled, meet the right keys.
     this.#listen(before)
-    for (const peer of config.peers) this.#configurePeer(peer, config.routerId)
-    this.#paths?.configure(config.peers)
+    this.#dynamic.configure(config.ranges ?? [], config.peers, (peer, its) => peer.reconfigure(its, config.routerId))
+    for (const peer of config.peers) this.#configurePeer(peer)
+    this.#watchPaths()
     this.#checkFlushed()
   }
 
-  #configurePeer(config: PeerConfig, routerId: RouterId): void {
+  #watchPaths(): void {
+    if (this.#stopped) return
+    const dynamic = [...this.#dynamic.peers.values()].map(({ config }) => config)
+    this.#paths?.configure([...(this.#config?.peers ?? []), ...dynamic])
+  }
+
+  #configurePeer(config: PeerConfig): void {
     const known = this.#peers.get(config.name)
     if (known !== undefined) {
-      known.reconfigure(config, routerId)
+      known.reconfigure(config, this.#routerId())
       return
     }
-    const peer = new Peer(config, routerId, this.#environment())
+    const peer = this.#createPeer(config, {})
     this.#peers.set(config.name, peer)
-    peer.remember(this.#remembered.get(config.table) ?? [])
     peer.start()
+  }
+
+  #createPeer(config: PeerConfig, hooks: Partial<PeerEnvironment>): Peer {
+    const peer = new Peer(config, this.#routerId(), { ...this.#environment(), ...hooks })
+    peer.remember(this.#remembered.get(config.table) ?? [])
+    return peer
+  }
+
+  #routerId(): RouterId {
+    if (this.#config === undefined) throw new Error('a peer before any configuration')
+    return this.#config.routerId
+  }
+
+  #peerNamed(name: string): Peer | undefined {
+    return this.#peers.get(name) ?? this.#dynamic.peers.get(name)
+  }
+
+  *#allPeers(): Generator<Peer> {
+    yield* this.#peers.values()
+    yield* this.#dynamic.peers.values()
   }
 
   #environment(): PeerEnvironment {
@@ -140,16 +193,19 @@ export class SpeakerCore {
   }
 
   #clear(name: string, { soft }: { readonly soft: boolean }): void {
-    const peer = this.#peers.get(name)
-    if (soft) peer?.resend()
-    else peer?.reset()
+    const peer = this.#peerNamed(name)
+    for (const one of peer === undefined ? this.#dynamic.peersOf(name) : [peer])
+      if (soft) one.resend()
+      else one.reset()
   }
 
   #stop(reason: string): void {
     this.#stopped = true
     this.#cancelListenRetry?.()
     this.#listener?.close()
-    let waiting = this.#peers.size
+    this.#dynamic.stop()
+    const peers = [...this.#allPeers()]
+    let waiting = peers.length
     const done = (): void => {
       waiting--
       if (waiting > 0) return
@@ -158,8 +214,7 @@ export class SpeakerCore {
       this.#emit({ type: 'stopped' })
     }
     if (waiting === 0) done()
-    for (const peer of this.#peers.values())
-      peer.stop({ name: 'administrative-shutdown', text: reason }, done, { keepRoutes: true })
+    for (const peer of peers) peer.stop({ name: 'administrative-shutdown', text: reason }, done, { keepRoutes: true })
   }
 
   // ----------------------------------------------------------------------------------------------------------- listening
@@ -206,18 +261,32 @@ export class SpeakerCore {
   }
 
   #setListenerPeers(): void {
-    const peers = this.#config?.peers ?? []
-    const refusals = this.#listener?.setPeers(peers.map(dialOptionsOf))
-    for (const { reason, ...place } of refusals ?? [])
-      this.#peerAt(place)?.noteError(`connections from ${renderPlace(place)} are refused: ${reason}`)
+    const { peers = [], ranges = [] } = this.#config ?? {}
+    const acceptRanges = new Map(ranges.map((range) => [acceptRangeOf(range), range.name] as const))
+    this.#acceptors = inAcceptOrder(peers).map((peer) => ({ ...acceptOptionsOf(peer), name: peer.name }))
+    for (const { peer, reason, incomingOnly } of this.#listener?.setPeers(this.#acceptors, [...acceptRanges.keys()]) ??
+      []) {
+      const range = 'range' in peer ? acceptRanges.get(peer) : undefined
+      if (range !== undefined) this.#dynamic.noteError(range, `connections are refused: ${reason}`)
+      const own = this.#acceptors.find((acceptor) => acceptor === peer)
+      const refused = own === undefined ? undefined : this.#peers.get(own.name)
+      if (own !== undefined && (incomingOnly !== true || refused?.config.passive === true))
+        refused?.noteError(`connections from ${renderPlace(own)} are refused: ${reason}`)
+    }
   }
 
   #incoming(connection: Connection): void {
-    const peer = this.#peerAt(connection.remote)
-    if (peer === undefined) {
-      connection.abort()
-      this.#refused(connection.remote, 'not a configured peer')
-    } else peer.incoming(connection)
+    const { remote, localAddress } = connection
+    const acceptor = acceptorOf(this.#acceptors, remote, localAddress)
+    const peer = acceptor === undefined ? undefined : this.#peers.get(acceptor.name)
+    if (peer !== undefined) {
+      peer.incoming(connection)
+      return
+    }
+    const reason = this.#dynamic.incoming(connection)
+    if (reason === undefined) return
+    connection.abort()
+    this.#refused(remote, reason)
   }
 
   #refused(place: Place, reason: string): void {
@@ -227,12 +296,10 @@ export class SpeakerCore {
     if (!known && this.#strangers.size < strangersMax) this.#strangers.add(stranger)
     const fields = { event: 'connection-refused', remote, reason }
     this.#emit({ type: 'log', level: known ? 'debug' : 'warn', fields })
-    if (!known) this.#peerAt(place)?.noteError(`a connection from ${remote} was refused: ${reason}`)
-  }
-
-  #peerAt(place: Place): Peer | undefined {
-    for (const peer of this.#peers.values()) if (isSamePlace(peer.config, place)) return peer
-    return undefined
+    if (known) return
+    const acceptor = this.#acceptors.find((candidate) => isSamePlace(candidate, place))
+    const peer = acceptor === undefined ? undefined : this.#peers.get(acceptor.name)
+    peer?.noteError(`a connection from ${remote} was refused: ${reason}`)
   }
 
   // -------------------------------------------------------------------------------------------------------------- routes
@@ -246,7 +313,7 @@ export class SpeakerCore {
   }
 
   #peersOf(table: TableName): readonly Peer[] {
-    return [...this.#peers.values()].filter((peer) => peer.config.table === table)
+    return [...this.#allPeers()].filter((peer) => peer.config.table === table)
   }
 
   #routes({ table: name, replace, upserts, withdrawals, revision }: RoutesCommand): void {
@@ -283,7 +350,7 @@ export class SpeakerCore {
 
   #checkFlushed(): void {
     if (this.#flushedRevision === this.#revision || !this.#ready) return
-    for (const peer of this.#peers.values()) if (!peer.isFlushed) return
+    for (const peer of this.#allPeers()) if (!peer.isFlushed) return
     this.#flushedRevision = this.#revision
     this.#emit({ type: 'flushed', revision: this.#revision })
   }

@@ -3,14 +3,17 @@
 
 import { familyOf, type Ip } from '../../net/ip.ts'
 import type { Clock } from '../../runtime/clock.ts'
-import type {
-  AcceptOptions,
-  Connection,
-  ConnectionHandlers,
-  DialHandlers,
-  DialOptions,
-  ListenHandlers,
-  Transport,
+import { acceptorOf, keysOf, rangeOf } from './accept-rules.ts'
+import {
+  type AcceptOptions,
+  type AcceptRange,
+  type Connection,
+  type ConnectionHandlers,
+  type DialHandlers,
+  type DialOptions,
+  type ListenHandlers,
+  notConfigured,
+  type Transport,
 } from './transport.ts'
 
 export interface MemoryNetwork {
@@ -41,6 +44,7 @@ interface Host {
 interface MemoryListener {
   readonly handlers: ListenHandlers
   peers: readonly AcceptOptions[]
+  ranges: readonly AcceptRange[]
 }
 
 /** How long a connection waits for an answer of a host that is not there: as long as Linux does by default. */
@@ -72,16 +76,21 @@ export function createMemoryNetwork(options: { readonly clock: Clock; readonly l
       if (!reachable(source, dialed.address) || !hosts.has(dialed.address))
         return finish(dialTimeoutMs, () => handlers.failed('no answer to the TCP connection'))
       if (listener === undefined) return handlers.failed(`connection refused by ${dialed.address} port ${dialed.port}`)
-      const peer = listener.peers.find(({ address }) => address === source)
+      const peer = acceptorOf(listener.peers, { address: source }, dialed.address) ?? rangeOf(listener.ranges, source)
       // As the kernel does it: segments with another key, or with none, are dropped in silence.
-      if (peer?.password !== dialed.password && (peer !== undefined || dialed.password !== undefined))
+      const { keys } = keysOf(listener.peers, listener.ranges)
+      const keyed = rangeOf(
+        [...keys].map(([range, password]) => ({ range, password })),
+        source,
+      )
+      if (keyed?.password !== dialed.password)
         return finish(dialTimeoutMs, () => handlers.failed('no answer to the TCP connection'))
       const ours = createConnection(link, source, dialed.address)
       const theirs = createConnection(link, dialed.address, source)
       join(ours, theirs)
       if (peer === undefined) {
         theirs.connection.abort()
-        listener.handlers.refused({ address: source }, 'not a configured peer')
+        listener.handlers.refused({ address: source }, notConfigured)
       } else listener.handlers.connection(theirs.connection)
       handlers.connected(ours.connection)
     })
@@ -89,14 +98,15 @@ export function createMemoryNetwork(options: { readonly clock: Clock; readonly l
   }
 
   const listen = (host: Host, port: number, handlers: ListenHandlers) => {
-    const listener: MemoryListener = { handlers, peers: [] }
+    const listener: MemoryListener = { handlers, peers: [], ranges: [] }
     const free = !host.occupied.has(port) && !host.listeners.has(port)
     if (free) host.listeners.set(port, listener)
     clock.setTimer(0, free ? handlers.listening : () => handlers.failed(`port ${port} is in use by another program`))
     return {
-      setPeers: (peers: readonly AcceptOptions[]) => {
+      setPeers: (peers: readonly AcceptOptions[], ranges: readonly AcceptRange[] = []) => {
         listener.peers = peers
-        return []
+        listener.ranges = ranges
+        return keysOf(peers, ranges).refusals
       },
       close: () => {
         if (host.listeners.get(port) === listener) host.listeners.delete(port)

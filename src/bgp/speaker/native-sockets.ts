@@ -3,11 +3,14 @@
 //   struct tcp_md5sig     sockaddr_storage(128) flags(1) prefixlen(1) keylen(2) ifindex(4) key(80)
 
 import { socketAddress } from '../../bfd/socket-address.ts'
-import { familyOf, type Ip, type IpFamily } from '../../net/ip.ts'
+import { type Instruction, packFilter } from '../../bfd/socket-filter.ts'
+import { addressBits, familyOf, type Ip, type IpFamily } from '../../net/ip.ts'
+import { hostPrefix, type Prefix, prefixAddress, prefixFamily, prefixLength } from '../../net/prefix.ts'
 import {
   AF_INET,
   AF_INET6,
   type Descriptor,
+  filterProgramBytes,
   IP_MINTTL,
   IP_TOS,
   IP_TTL,
@@ -20,6 +23,7 @@ import {
   littleEndian,
   loadLibc,
   networkControl,
+  SO_ATTACH_FILTER,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
@@ -30,6 +34,7 @@ import {
   SOL_TCP,
   setIntOption,
   TCP_MD5SIG,
+  TCP_MD5SIG_EXT,
 } from '../../runtime/libc.ts'
 import { err, ok, type Result } from '../../runtime/result.ts'
 import type { SocketOptions } from './transport.ts'
@@ -50,8 +55,10 @@ export interface NativeSockets {
   readonly openForListen: (address: Ip, port: number) => Result<Descriptor, NativeError>
   /** Sets TTL and least TTL of a connection that was accepted. */
   readonly setHops: (fd: Descriptor, family: IpFamily, options: SocketOptions) => NativeError | undefined
-  /** From now on connections with `peer` need this key; undefined takes the key away. */
-  readonly setKey: (fd: Descriptor, peer: Ip, password: string | undefined) => NativeError | undefined
+  /** From now on connections with this network need this key; undefined takes the key away. */
+  readonly setKey: (fd: Descriptor, network: Prefix, password: string | undefined) => NativeError | undefined
+  /** What the program drops never reaches the socket, nor the connections that come of it. Replaces the one before. */
+  readonly setFilter: (fd: Descriptor, program: readonly Instruction[]) => NativeError | undefined
   readonly close: (fd: Descriptor) => void
 }
 
@@ -98,17 +105,26 @@ function createNativeSockets(libc: Libc): NativeSockets {
       ? setInt(fd, SOL_IP, IP_TOS, networkControl, 'setting DSCP')
       : setInt(fd, SOL_IPV6, IPV6_TCLASS, networkControl, 'setting DSCP')
 
-  const setKey = (fd: Descriptor, peer: Ip, password: string | undefined): NativeError | undefined => {
+  const setKey = (fd: Descriptor, network: Prefix, password: string | undefined): NativeError | undefined => {
     const key = new TextEncoder().encode(password ?? '')
     if (key.length > passwordBytesMax || (password !== undefined && key.length === 0))
       return {
         code: 'native/refused',
         reason: `a TCP-MD5 password has 1 to ${passwordBytesMax} bytes, not ${key.length}`,
       }
-    const signature = md5Signature(peer, key)
-    return libc.setsockopt(fd, SOL_TCP, TCP_MD5SIG, signature, signature.length) === 0
+    const signature = md5Signature(network, key)
+    // Whole addresses do not need the newer option, which kernels before 4.13 do not know.
+    const isHost = prefixLength(network) === addressBits(prefixFamily(network))
+    return libc.setsockopt(fd, SOL_TCP, isHost ? TCP_MD5SIG : TCP_MD5SIG_EXT, signature, signature.length) === 0
       ? undefined
       : refusal('setting the TCP-MD5 password')
+  }
+
+  const setFilter: NativeSockets['setFilter'] = (fd, program) => {
+    const value = { length: program.length, instructions: packFilter(program) }
+    return libc.attachFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, filterProgramBytes) === 0
+      ? undefined
+      : refusal('attaching the TTL filter (GTSM)')
   }
 
   const bind = (fd: Descriptor, address: Ip, port: number, scope: number): NativeError | undefined => {
@@ -139,7 +155,7 @@ function createNativeSockets(libc: Libc): NativeSockets {
         (fd) =>
           setHops(fd, family, options) ??
           setPrecedence(fd, family) ??
-          (options.password === undefined ? undefined : setKey(fd, address, options.password)) ??
+          (options.password === undefined ? undefined : setKey(fd, hostPrefix(address), options.password)) ??
           (sourceAddress === undefined
             ? undefined
             : bind(fd, sourceAddress, 0, zone === undefined ? 0 : libc.interfaceIndex(zone))),
@@ -159,15 +175,21 @@ function createNativeSockets(libc: Libc): NativeSockets {
     },
     setHops,
     setKey,
+    setFilter,
     close: (fd) => void libc.close(fd),
   }
 }
 
 const storageBytes = 128
 
-function md5Signature(peer: Ip, key: Uint8Array): Uint8Array {
+/** TCP_MD5SIG_FLAG_PREFIX: the length counts. */
+const prefixFlag = 1
+
+function md5Signature(network: Prefix, key: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(storageBytes + 8 + passwordBytesMax)
-  bytes.set(socketAddress(peer, 0, 0))
+  bytes.set(socketAddress(prefixAddress(network), 0, 0))
+  bytes[storageBytes] = prefixFlag
+  bytes[storageBytes + 1] = prefixLength(network)
   new DataView(bytes.buffer).setUint16(storageBytes + 2, key.length, littleEndian)
   bytes.set(key, storageBytes + 8)
   return bytes

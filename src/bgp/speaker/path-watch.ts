@@ -8,6 +8,7 @@ import type { BfdEvent, BfdSessionConfig } from '../../bfd/session-config.ts'
 import type { BfdTransport } from '../../bfd/transport.ts'
 import type { Clock, Random } from '../../runtime/clock.ts'
 import type { PeerConfig, SpeakerEvent } from './protocol.ts'
+import { renderPlace } from './transport.ts'
 
 /** What the speaker needs of its host for BFD. */
 export interface BfdEnvironment {
@@ -43,13 +44,13 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const stateOf = ({ key }: BfdSessionConfig): BfdState | undefined => engine.status(key)?.state
 
   // Once a router has answered in one way, the other is not tried any more.
-  const apply = (): void =>
-    engine.setSessions(
-      watched.flatMap(({ sessions }) => {
-        const up = sessions.find((session) => stateOf(session) === 'Up')
-        return up === undefined ? sessions : [up]
-      }),
-    )
+  const apply = (): void => {
+    const sessions = watched.flatMap(({ sessions }) => {
+      const up = sessions.find((session) => stateOf(session) === 'Up')
+      return up === undefined ? sessions : [up]
+    })
+    engine.setSessions([...new Map(sessions.map((session) => [session.key, session])).values()])
+  }
 
   const pathState = ({ sessions }: Watched): BfdState | undefined => {
     const states = sessions.map(stateOf)
@@ -57,9 +58,12 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   }
 
   const onEvent = (event: BfdEvent): void => {
-    const one = watched.find(({ sessions }) => sessions.some(({ key }) => key === event.key))
     // A session that takes its leave is of no interest.
-    if (one === undefined || engine.status(event.key) === undefined) return
+    if (engine.status(event.key) === undefined) return
+    for (const one of watched) if (one.sessions.some(({ key }) => key === event.key)) tell(one, event)
+  }
+
+  const tell = (one: Watched, event: BfdEvent): void => {
     const peer = peerNamed(one.peer)
     if (event.type === 'error') {
       if (event.reason !== undefined) peer?.noteError(`BFD: ${event.reason}`)
@@ -72,7 +76,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
 
   return {
     configure: (peers) => {
-      watched = peers.map((peer) => ({ peer: peer.name, sessions: bfdSessionsOf(peer, isOnLink) }))
+      watched = shared(peers.map((peer) => ({ peer: peer.name, sessions: bfdSessionsOf(peer, isOnLink) })))
       apply()
       for (const one of watched) peerNamed(one.peer)?.pathChanged(pathState(one))
     },
@@ -86,6 +90,20 @@ interface Watched {
   readonly sessions: readonly BfdSessionConfig[]
 }
 
+// Two hosts have one BFD session, however many BGP sessions they have (RFC 5881 section 3): with the timers of the first peer, and up
+// as long as one of them is.
+function shared(watched: readonly Watched[]): readonly Watched[] {
+  const byKey = new Map<string, BfdSessionConfig>()
+  for (const session of watched.flatMap(({ sessions }) => sessions)) {
+    const known = byKey.get(session.key)
+    byKey.set(
+      session.key,
+      known === undefined ? session : { ...known, adminDown: known.adminDown && session.adminDown },
+    )
+  }
+  return watched.map(({ peer, sessions }) => ({ peer, sessions: sessions.map((own) => byKey.get(own.key) ?? own) }))
+}
+
 const ttlMax = 255
 
 /**
@@ -95,10 +113,10 @@ const ttlMax = 255
  * hops to BIRD unless it says `direct`. There both are tried. A shut down peer keeps its session administratively down.
  */
 export function bfdSessionsOf(peer: PeerConfig, isOnLink: OnLink): readonly BfdSessionConfig[] {
-  const { name, address, zone, sourceAddress, bfd, shutdown } = peer
+  const { address, zone, sourceAddress, bfd, shutdown } = peer
   if (bfd === undefined) return []
   return waysTo(peer, isOnLink).map((ttlMin) => ({
-    key: `${name} ${ttlMin === undefined ? 'single' : 'multi'}-hop`,
+    key: `${renderPlace(peer)} from ${sourceAddress ?? 'any'}, ${ttlMin === undefined ? 'single hop' : `TTL ${ttlMin}`}`,
     remoteAddress: address,
     ...(zone === undefined ? {} : { zone }),
     ...(sourceAddress === undefined ? {} : { localAddress: sourceAddress }),

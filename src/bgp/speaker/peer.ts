@@ -46,6 +46,8 @@ export interface PeerEnvironment {
   readonly isReady: () => boolean
   /** The peer has been written everything that its table says. */
   readonly drained: () => void
+  /** The peer has no connection and waits for one. Called whenever that is so after an event. */
+  readonly waiting?: () => void
 }
 
 /** After a reset of ours: a router that was just told Cease refuses connections for a moment. */
@@ -272,6 +274,13 @@ export class Peer {
     for (const id of this.#ios.keys()) if (sessionOf(machine, id) === undefined) this.#ios.delete(id)
     const because = input.type === 'incoming' ? 'incoming connection' : input.event.type
     this.#report.enter(leadingSession(machine).state.name, because)
+    if (machine.primary.state.name === 'Active' && machine.secondary === undefined) this.#checkWaiting()
+  }
+
+  // With DelayOpen, Active may have a connection.
+  #checkWaiting(): void {
+    for (const { connected } of this.#ios.values()) if (connected !== undefined) return
+    this.#environment.waiting?.()
   }
 
   #perform(action: PeerAction, connection: Connection | undefined): void {

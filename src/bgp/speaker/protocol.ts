@@ -44,6 +44,16 @@ export interface PeerConfig {
   readonly table: TableName
 }
 
+/** Routers that dial in from anywhere in a range. Each has a session of its own, for as long as it is connected. */
+export interface PeerRange extends Omit<PeerConfig, 'address' | 'zone' | 'port' | 'sourceAddress' | 'passive'> {
+  /** Of two ranges that hold a router the longer counts, and a peer with the router's own address before either. */
+  readonly range: Prefix
+  /** Sessions at once; whoever dials in beyond them is refused, unread. */
+  readonly maxSessions: number
+  /** Routers of the range that are none of its: they have a configuration of their own, which can not be used. */
+  readonly except?: readonly Ip[]
+}
+
 export interface SpeakerConfig {
   readonly routerId: RouterId
   /** 0 = never listen. */
@@ -51,6 +61,8 @@ export interface SpeakerConfig {
   /** Empty = all. */
   readonly listenAddresses: readonly Ip[]
   readonly peers: readonly PeerConfig[]
+  /** Absent = none. */
+  readonly ranges?: readonly PeerRange[]
 }
 
 export type SpeakerCommand =
@@ -75,7 +87,7 @@ export type SpeakerCommand =
   | { readonly type: 'drop-table'; readonly table: TableName }
   /** The first full plan has been delivered: sessions may announce, and send End-of-RIB. */
   | { readonly type: 'ready' }
-  /** Administrative reset of one peer (Cease/4), or soft: re-send everything. */
+  /** Administrative reset of one peer, or of all sessions of a range (Cease/4), or soft: re-send everything. */
   | { readonly type: 'clear'; readonly peer: string; readonly soft: boolean }
   /** Close every session: Cease/2 with the text, or silently where graceful restart is on. */
   | { readonly type: 'stop'; readonly reason: string }
@@ -84,7 +96,15 @@ export type SessionStateName = 'Idle' | 'Connect' | 'Active' | 'OpenSent' | 'Ope
 
 /** What a session is, for statuses, metrics and people. */
 export interface SessionStatus {
+  /** The peer's name; of a router that dialled in from a range `<range>@<remote>`. */
   readonly peer: string
+  /** Present when the router dialled in from a range. */
+  readonly dynamic?: {
+    /** Name of the PeerRange. */
+    readonly range: string
+    /** Where the router is, with the interface of a link-local address. */
+    readonly remote: string
+  }
   readonly state: SessionStateName
   /** Wall-clock milliseconds of the last change of `state`. */
   readonly sinceMs: number
@@ -113,10 +133,29 @@ export interface SessionStatus {
   readonly updatesOut: number
 }
 
+/** A range, beside the sessions it has. */
+export interface RangeStatus {
+  readonly range: string
+  readonly sessions: number
+  /** Connections refused since the range was configured, for want of room or because it is shut down. */
+  readonly refused: number
+  /** The last thing that went wrong with one of its routers, which may be gone by now. */
+  readonly lastError?: string
+  /** Wall-clock milliseconds of `lastError`. */
+  readonly lastErrorAtMs?: number
+  /** What the sessions that are gone had counted. */
+  readonly past: Pick<SessionStatus, SessionCounter>
+}
+
+export type SessionCounter = 'establishedCount' | 'messagesIn' | 'messagesOut' | 'updatesOut'
+
 export type SpeakerEvent =
   | { readonly type: 'session'; readonly status: SessionStatus }
-  /** The peer is not configured any more. */
+  /** The peer is not configured any more, or a router that dialled in from a range is gone. */
   | { readonly type: 'session-gone'; readonly peer: string }
+  | { readonly type: 'range'; readonly status: RangeStatus }
+  /** The range is not configured any more. */
+  | { readonly type: 'range-gone'; readonly range: string }
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'listen-failed'; readonly port: number; readonly reason: string }
   /** Every established session has written all changes up to this revision to its socket. */

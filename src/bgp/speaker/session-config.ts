@@ -3,8 +3,15 @@
 
 import type { RouterId } from '../../net/asn.ts'
 import type { SessionConfig } from '../fsm/session.ts'
-import type { PeerConfig } from './protocol.ts'
-import type { DialOptions, SocketOptions } from './transport.ts'
+import type { PeerConfig, PeerRange } from './protocol.ts'
+import {
+  type AcceptOptions,
+  type AcceptRange,
+  type DialOptions,
+  type Place,
+  renderPlace,
+  type SocketOptions,
+} from './transport.ts'
 
 /** Idle after a failure: short at first, since most failures are a router's restart; never so long that an operator waits. */
 const idleHold = { firstSeconds: 1, maxSeconds: 30 }
@@ -35,9 +42,11 @@ export function sessionConfigOf(peer: PeerConfig, routerId: RouterId, hostname: 
 }
 
 const ttlMax = 255
+/** IANA's, for a field that a peer which is never dialled has to have. */
+const bgpPort = 179
 
 /** What the peer's packets must look like. On iBGP the TTL stays the system's unless GTSM is on. */
-export function socketOptionsOf(peer: PeerConfig): SocketOptions {
+export function socketOptionsOf(peer: PeerConfig | PeerRange): SocketOptions {
   const password = peer.password === undefined ? {} : { password: peer.password }
   // RFC 5082 section 3: a packet from n hops away arrives with at least 256 - n.
   if (peer.ttlSecurityHops !== undefined) return { ...password, ttl: ttlMax, ttlMin: ttlMax + 1 - peer.ttlSecurityHops }
@@ -51,6 +60,39 @@ export const dialOptionsOf = (peer: PeerConfig): DialOptions => ({
   ...(peer.sourceAddress === undefined ? {} : { sourceAddress: peer.sourceAddress }),
   ...socketOptionsOf(peer),
 })
+
+/** The peer as the listening sockets know it. */
+export const acceptOptionsOf = (peer: PeerConfig): AcceptOptions => ({
+  address: peer.address,
+  ...(peer.zone === undefined ? {} : { zone: peer.zone }),
+  ...(peer.sourceAddress === undefined ? {} : { localAddress: peer.sourceAddress }),
+  ...socketOptionsOf(peer),
+})
+
+export const acceptRangeOf = (range: PeerRange): AcceptRange => ({ range: range.range, ...socketOptionsOf(range) })
+
+/** Peers in the order in which they are asked whose connection it is (accept-rules.ts): those that can not dial come first. */
+export const inAcceptOrder = (peers: readonly PeerConfig[]): readonly PeerConfig[] =>
+  peers.toSorted((a, b) => Number(b.passive) - Number(a.passive) || (a.name < b.name ? -1 : 1))
+
+/** A router that has dialled in from a range, as a peer of its own. */
+export function dynamicPeerOf(
+  { range: _, maxSessions: __, except: ___, ...shared }: PeerRange,
+  place: Place,
+): PeerConfig {
+  const { address, zone } = place
+  return {
+    ...shared,
+    name: dynamicName(shared.name, place),
+    address,
+    ...(zone === undefined ? {} : { zone }),
+    port: bgpPort,
+    passive: true,
+  }
+}
+
+/** No BgpPeer and no file has another meaning for `@`. */
+export const dynamicName = (range: string, place: Place): string => `${range}@${renderPlace(place)}`
 
 /** Parameters that take effect without a new session: now, or with the next attempt. */
 const softParameters: ReadonlySet<keyof PeerConfig> = new Set([

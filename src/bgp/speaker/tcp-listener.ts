@@ -4,29 +4,26 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { familyOf, type Ip, type IpFamily, parseIp } from '../../net/ip.ts'
 import type { Clock } from '../../runtime/clock.ts'
-import type { Descriptor } from '../../runtime/libc.ts'
 import { must, type Result } from '../../runtime/result.ts'
-import { type NativeError, type NativeSockets, ttlOfListener } from './native-sockets.ts'
+import { acceptorOf, rangeOf } from './accept-rules.ts'
+import { type OptionedSocket, setListenerOptions } from './listener-options.ts'
+import type { NativeError, NativeSockets } from './native-sockets.ts'
 import { codeOf, createTcpConnection } from './tcp-connection.ts'
 import {
   type AcceptOptions,
-  isSamePlace,
+  type AcceptRange,
   isSecured,
   type Listener,
   type ListenHandlers,
+  notConfigured,
   type PeerRefusal,
-  type Place,
+  type SocketOptions,
 } from './transport.ts'
 
 type Native = Result<NativeSockets, NativeError>
 
-interface ListeningSocket {
+interface ListeningSocket extends OptionedSocket {
   readonly server: Server
-  readonly family: IpFamily
-  /** Present when the socket is a native one, so that keys can be set. */
-  readonly fd: Descriptor | undefined
-  /** Passwords by peer, as they stand on this socket. */
-  readonly keys: Map<Ip, string>
 }
 
 interface Where {
@@ -52,7 +49,8 @@ export function listenTcp(
   const listening: ListeningSocket[] = []
   let awaited = places.length
   let peers: readonly AcceptOptions[] = []
-  // Peers whose password could not be set: they are not let in, whatever they send.
+  let ranges: readonly AcceptRange[] = []
+  // Peers whose password or least TTL could not be set: they are not let in, whatever they send.
   let refusals: readonly PeerRefusal[] = []
   let closed = false
 
@@ -75,12 +73,12 @@ export function listenTcp(
   const accept = (socket: Socket): void => {
     const connection = createTcpConnection(socket, clock)
     const { remote } = connection
-    const peer = peers.find((candidate) => isSamePlace(candidate, remote))
+    const peer = acceptorOf(peers, remote, connection.localAddress) ?? rangeOf(ranges, remote.address)
     const reason =
       peer === undefined
-        ? 'not a configured peer'
-        : (refusals.find((refusal) => isSamePlace(refusal, remote))?.reason ??
-          setAccepted(socket, peer, sockets)?.reason)
+        ? notConfigured
+        : (refusals.find((refusal) => refusal.peer === peer)?.reason ??
+          setAccepted(socket, familyOf(remote.address), peer, sockets)?.reason)
     if (reason === undefined) {
       handlers.connection(connection)
       return
@@ -99,75 +97,29 @@ export function listenTcp(
     server.on('error', (error) => failed(wordsOf(error, where), where))
     server.on('listening', settled)
     const family = familyOf(where.address)
-    listening.push({ server, family, fd: opened?.value, keys: new Map() })
+    listening.push({ server, family, fd: opened?.value, keys: new Map(), filter: '' })
     if (opened === undefined) server.listen({ host: where.address, port, ipv6Only: family === 'IPv6' })
     else server.listen({ fd: opened.value })
   }
   return {
-    setPeers: (next) => {
-      peers = next
-      refusals = next.flatMap((peer) => {
-        const reason = setKeys(listening, peer, sockets)
-        return reason === undefined ? [] : [{ ...placeOf(peer), reason }]
-      })
-      removeKeys(listening, next, sockets)
-      setLeastHops(listening, next, sockets)
+    setPeers: (nextPeers, nextRanges = []) => {
+      peers = nextPeers
+      ranges = nextRanges
+      refusals = setListenerOptions(listening, peers, ranges, sockets)
       return refusals
     },
     close,
   }
 }
 
-const placeOf = ({ address, zone }: AcceptOptions): Place => (zone === undefined ? { address } : { address, zone })
-
-/** Why connections of this peer can not be let in with its password, or undefined when they can. */
-function setKeys(
-  listening: readonly ListeningSocket[],
-  { address, password }: AcceptOptions,
-  sockets: Native,
-): string | undefined {
-  if (password === undefined) return undefined
-  if (!sockets.ok) return sockets.error.reason
-  for (const { family, fd, keys } of listening) {
-    if (family !== familyOf(address) || keys.get(address) === password) continue
-    const failure = fd === undefined ? undefined : sockets.value.setKey(fd, address, password)
-    if (failure !== undefined) return failure.reason
-    keys.set(address, password)
-  }
-  return undefined
-}
-
-// A key that nobody needs any more would keep a peer out that has become one without a password.
-function removeKeys(listening: readonly ListeningSocket[], peers: readonly AcceptOptions[], sockets: Native): void {
-  if (!sockets.ok) return
-  const wanted = new Set(peers.filter(({ password }) => password !== undefined).map(({ address }) => address))
-  for (const { fd, keys } of listening)
-    for (const address of [...keys.keys()].filter((known) => !wanted.has(known))) {
-      if (fd !== undefined) sockets.value.setKey(fd, address, undefined)
-      keys.delete(address)
-    }
-}
-
-// A connection that was accepted gets its least TTL when we hear of it, and what came before that went unchecked. Where every peer
-// has one, the listening socket can check from the first packet on.
-function setLeastHops(listening: readonly ListeningSocket[], peers: readonly AcceptOptions[], sockets: Native): void {
-  if (!sockets.ok) return
-  for (const { fd, family } of listening) {
-    const least = peers.filter(({ address }) => familyOf(address) === family).map(({ ttlMin = 0 }) => ttlMin)
-    if (fd === undefined || least.length === 0) continue
-    // A failure shows, in words, on each connection, whose least TTL is set again.
-    sockets.value.setHops(fd, family, { ttl: ttlOfListener, ttlMin: Math.min(...least) })
-  }
-}
-
-function setAccepted(socket: Socket, peer: AcceptOptions, sockets: Native): NativeError | undefined {
+function setAccepted(socket: Socket, family: IpFamily, peer: SocketOptions, sockets: Native): NativeError | undefined {
   if (!sockets.ok) return isSecured(peer) ? sockets.error : undefined
   const fd = descriptorOf(socket)
   if (fd === undefined)
     return isSecured(peer)
       ? { code: 'native/unavailable', reason: 'this version of Node hides the descriptor of an accepted connection' }
       : undefined
-  return sockets.value.setHops(fd, familyOf(peer.address), peer)
+  return sockets.value.setHops(fd, family, peer)
 }
 
 // Node gives no documented access to the descriptor of a socket it accepted; the handle has carried it since Node 0.x. Where it

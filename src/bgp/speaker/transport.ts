@@ -2,6 +2,7 @@
 // (test/bgp/speaker/transport-contract.ts): the kernel's TCP, and a network in memory for tests and simulations.
 
 import type { Ip } from '../../net/ip.ts'
+import type { Prefix } from '../../net/prefix.ts'
 
 /** What a peer's packets must look like, in both directions. */
 export interface SocketOptions {
@@ -33,7 +34,15 @@ export interface DialOptions extends SocketOptions, Place {
 }
 
 /** A peer that may connect to us. */
-export interface AcceptOptions extends SocketOptions, Place {}
+export interface AcceptOptions extends SocketOptions, Place {
+  /** Our address that it connects to, where peers of one address are told apart by it. */
+  readonly localAddress?: Ip
+}
+
+/** A network from which anybody may connect to us. */
+export interface AcceptRange extends SocketOptions {
+  readonly range: Prefix
+}
 
 export interface ConnectionHandlers {
   /** The chunk belongs to the receiver from now on. */
@@ -79,14 +88,23 @@ export interface ListenHandlers {
   readonly failed: (reason: string) => void
 }
 
-/** Why a peer's connections can not be accepted as configured. */
-export interface PeerRefusal extends Place {
+/** Why a stranger is refused. */
+export const notConfigured = 'not a configured peer'
+
+/** Why connections of a peer, or from a range, can not be accepted as configured. */
+export interface PeerRefusal {
+  readonly peer: AcceptOptions | AcceptRange
   readonly reason: string
+  /** A session that we dial is not concerned. */
+  readonly incomingOnly?: true
 }
 
 export interface Listener {
-  /** From now on these peers, and nobody else, are let in. Returns those who can not be. */
-  readonly setPeers: (peers: readonly AcceptOptions[]) => readonly PeerRefusal[]
+  /**
+   * From now on these peers, routers from these ranges, and nobody else are let in. Returns those who can not be. Of several peers
+   * at one place the first counts (accept-rules.ts has the order).
+   */
+  readonly setPeers: (peers: readonly AcceptOptions[], ranges?: readonly AcceptRange[]) => readonly PeerRefusal[]
   readonly close: () => void
 }
 

@@ -1,6 +1,7 @@
-// BgpPeer: one router. What can be judged from the object alone is judged here; whether its Secret exists is the plan's question.
+// BgpPeer: one router, or all that connect from one network. What can be judged from the object alone is judged here; whether its Secret exists is the plan's question.
 
-import { familyOf, type Ip, isLinkLocal, isLoopback, parseIp, unicastHostRefusal } from '../../net/ip.ts'
+import { familyOf, type IpFamily, isLinkLocal, isLoopback, parseIp, unicastHostRefusal } from '../../net/ip.ts'
+import { parsePrefix, prefixFamily } from '../../net/prefix.ts'
 import { asObject } from '../json.ts'
 import type { BgpPeer, ObjectMeta } from '../objects.ts'
 import { asnAt, ipAt } from './addresses.ts'
@@ -10,13 +11,14 @@ import { everything, selectorAt } from './selector.ts'
 
 /** Problems are noted on `spec`; undefined when what identifies the peer is among them. */
 export function parseBgpPeer(raw: unknown, meta: ObjectMeta, spec: Fields): BgpPeer | undefined {
-  const target = peerAddress(spec)
+  const target = targetOf(spec)
   const asn = asnAt(spec, 'asn')
   if (spec.raw('asn') === undefined) spec.refuse("is needed: the router's AS number", 'asn')
   const localAsn = asnAt(spec, 'localAsn')
   const sourceAddress = ipAt(spec, 'sourceAddress')
-  if (target !== undefined && sourceAddress !== undefined && familyOf(target.address) !== familyOf(sourceAddress))
+  if (target?.address !== undefined && sourceAddress !== undefined && target.family !== familyOf(sourceAddress))
     spec.refuse(`${sourceAddress} and the router's ${target.address} are of different IP families`, 'sourceAddress')
+  if (target?.addressRange !== undefined) refuseDialling(spec)
   const ebgpMultihopTtl = integerOfPresent(spec, 'ebgpMultihop', 'ttl', { min: 1, max: 255, fallback: 2 })
   const ttlSecurityHops = integerOfPresent(spec, 'ttlSecurity', 'hops', { min: 1, max: 254, fallback: 1 })
   if (spec.raw('ebgpMultihop') !== undefined && spec.raw('ttlSecurity') !== undefined)
@@ -28,19 +30,21 @@ export function parseBgpPeer(raw: unknown, meta: ObjectMeta, spec: Fields): BgpP
   const rest = {
     port: spec.integer('port', { min: 1, max: 65_535 }) ?? 179,
     timers: timersOf(spec),
-    families: familiesOf(spec, target?.address),
+    families: familiesOf(spec, target?.family ?? 'IPv4'),
     addPath: spec.oneOf('addPath', ['auto', 'require', 'off'], 'auto'),
     nextHop: spec.oneOf('nextHop', ['node', 'self'], 'node'),
     speaker: spec.oneOf('speaker', ['controller', 'node'], 'controller'),
     nodeSelector: selectorAt(spec, 'nodeSelector') ?? everything,
-    passive: spec.flag('passive', false),
+    passive: spec.flag('passive', false) || target?.addressRange !== undefined,
+    maxSessions: spec.integer('maxSessions', { min: 1, max: 500 }) ?? 100,
     maxPrefixesIn: spec.integer('maxPrefixesIn', { min: 0, max: 0xffff_ffff }) ?? 1000,
     status: asObject(asObject(raw)?.['status']) ?? {},
   }
   if (target === undefined || asn === undefined) return undefined
+  const { family: _, ...place } = target
   return {
     meta,
-    ...target,
+    ...place,
     asn,
     ...rest,
     ...(localAsn === undefined ? {} : { localAsn }),
@@ -54,11 +58,43 @@ export function parseBgpPeer(raw: unknown, meta: ObjectMeta, spec: Fields): BgpP
   }
 }
 
+interface Target extends Pick<BgpPeer, 'address' | 'zone' | 'addressRange'> {
+  readonly family: IpFamily
+}
+
+function targetOf(spec: Fields): Target | undefined {
+  if (spec.raw('addressRange') === undefined) return peerAddress(spec)
+  if (spec.raw('address') !== undefined) {
+    spec.refuse('address and addressRange exclude each other', 'addressRange')
+    return undefined
+  }
+  const text = spec.text('addressRange')
+  if (text === undefined) return undefined
+  const range = parsePrefix(text)
+  if (range.ok) return { addressRange: range.value, family: prefixFamily(range.value) }
+  spec.refuse(
+    range.error.code === 'prefix/host-bits-set'
+      ? `"${text}" has bits set beyond its length`
+      : `"${text}" is no network as in 10.0.0.0/24`,
+    'addressRange',
+  )
+  return undefined
+}
+
+// Whoever waits to be called has no use for what a call needs.
+function refuseDialling(spec: Fields): void {
+  if (spec.raw('sourceAddress') !== undefined)
+    spec.refuse('is for sessions that we open: with addressRange the routers do', 'sourceAddress')
+  if (spec.raw('speaker') === 'node')
+    spec.refuse('is for sessions that nodes open: agents do not listen, so addressRange is for controllers', 'speaker')
+}
+
 /** `10.0.0.1`, `2001:db8::1`, or a link-local address with its interface: `fe80::1%eth0`. */
-function peerAddress(spec: Fields): { readonly address: Ip; readonly zone?: string } | undefined {
+function peerAddress(spec: Fields): Target | undefined {
   const text = spec.text('address')
   if (text === undefined) {
-    if (spec.raw('address') === undefined) spec.refuse("is needed: the router's address", 'address')
+    if (spec.raw('address') === undefined)
+      spec.refuse("is needed: the router's address (or an addressRange for routers that connect to us)", 'address')
     return undefined
   }
   const [addressText = '', zone, ...more] = text.split('%')
@@ -75,7 +111,8 @@ function peerAddress(spec: Fields): { readonly address: Ip; readonly zone?: stri
     spec.refuse(`${address.value} is link-local: name the interface too, as in ${address.value}%eth0`, 'address')
   if (!needsZone && zone !== undefined)
     spec.refuse(`only link-local IPv6 addresses have an interface (%${zone})`, 'address')
-  return zone === undefined ? { address: address.value } : { address: address.value, zone }
+  const family = familyOf(address.value)
+  return { address: address.value, family, ...(zone === undefined ? {} : { zone }) }
 }
 
 // RFC 4271 section 4.2: a Hold Time is 0 or at least three seconds.
@@ -126,12 +163,12 @@ function integerOfPresent(
 
 const families = ['ipv4-unicast', 'ipv6-unicast'] as const
 
-function familiesOf(spec: Fields, address: Ip | undefined): BgpPeer['families'] {
+function familiesOf(spec: Fields, family: IpFamily): BgpPeer['families'] {
   const named = spec.texts('families').flatMap((text, i) => {
     const family = families.find((candidate) => candidate === text)
     if (family === undefined) spec.refuse(`"${text}" is none of ${families.join(', ')}`, `families[${i}]`)
     return family === undefined ? [] : [family]
   })
   if (named.length > 0) return [...new Set(named)]
-  return [address !== undefined && familyOf(address) === 'IPv6' ? 'ipv6-unicast' : 'ipv4-unicast']
+  return [family === 'IPv6' ? 'ipv6-unicast' : 'ipv4-unicast']
 }

@@ -7,7 +7,8 @@ import { loadNativeSockets } from '../../../src/bgp/speaker/native-sockets.ts'
 import { createTcpTransport } from '../../../src/bgp/speaker/tcp-transport.ts'
 import type { AcceptOptions, Connection, DialOptions, Listener, Transport } from '../../../src/bgp/speaker/transport.ts'
 import { waitFor } from '../../../src/lab/netns/wait.ts'
-import { err } from '../../../src/runtime/result.ts'
+import { parsePrefix } from '../../../src/net/prefix.ts'
+import { err, must } from '../../../src/runtime/result.ts'
 import { systemClock } from '../../../src/runtime/system-clock.ts'
 import { ip } from './bench.ts'
 import { loopback } from './loopback.ts'
@@ -127,12 +128,65 @@ describe('TCP-MD5 (RFC 2385)', () => {
     await attempt()
   })
 
+  test('a range asks its password of everybody in it, but for a longer one with another', async () => {
+    const source = loopback()
+    const { at, listener, accepted } = await serve({ address: loopback() })
+    const wide = { range: must(parsePrefix('127.0.0.0/8')), password: 'wide' }
+    const own = { address: source, password: 'own' }
+    expect(listener.setPeers([own], [wide])).toEqual([])
+    for (const [sourceAddress, password] of [
+      [loopback(), 'wide'],
+      [source, 'own'],
+    ] as const) {
+      const { result } = dial({ address: at, port, sourceAddress, password })
+      expect(await waitFor(result, { what: `a connection with "${password}"` })).toBeTypeOf('object')
+    }
+    await waitFor(() => accepted.length === 2, { what: 'the other ends' })
+    // The same key that the range has, of an address with another one, and none at all.
+    const wrong = dial({ address: at, port, sourceAddress: source, password: 'wide' })
+    const none = dial({ address: at, port, sourceAddress: loopback() })
+    const witness = dial({ address: at, port, sourceAddress: source, password: 'own' })
+    await waitFor(witness.result, { what: 'the witness' })
+    expect([wrong.result(), none.result()]).toEqual([undefined, undefined])
+    wrong.cancel()
+    none.cancel()
+  })
+
+  test('a range whose password is taken away, or that is gone, asks nothing any more', async () => {
+    const { at, listener } = await serve({ address: loopback() })
+    const range = must(parsePrefix('127.0.0.0/8'))
+    listener.setPeers([], [{ range, password: 'wide' }])
+    expect(listener.setPeers([], [{ range }])).toEqual([])
+    const { result } = dial({ address: at, port, sourceAddress: loopback() })
+    expect(await waitFor(result, { what: 'a connection' })).toBeTypeOf('object')
+  })
+
+  test('what the kernel can not tell apart is an error of the one that comes second', async () => {
+    const source = loopback()
+    const { listener } = await serve({ address: source })
+    const range = { range: must(parsePrefix('127.0.0.0/8')), password: 'wide' }
+    const peers = [{ address: source }, { address: source, localAddress: loopback(), password: 'other' }] as const
+    expect(listener.setPeers(peers, [range])).toEqual([
+      {
+        peer: peers[0],
+        reason: 'the kernel asks the TCP-MD5 password of the range 127.0.0.0/8 of everybody in it',
+        incomingOnly: true,
+      },
+      {
+        peer: peers[1],
+        reason:
+          'another peer has the same address and another TCP-MD5 password, and the kernel knows one for each address',
+        incomingOnly: true,
+      },
+    ])
+  })
+
   test('a password that is too long is an error, not a plain session', async () => {
     const source = loopback()
     const password = 'x'.repeat(81)
     const { at, refusals } = await serve({ address: source, password })
     const reason = 'a TCP-MD5 password has 1 to 80 bytes, not 81'
-    expect(refusals).toEqual([{ address: source, reason }])
+    expect(refusals).toMatchObject([{ peer: { address: source }, reason }])
     expect(await waitFor(dial({ address: at, port, password }).result, { what: 'the error' })).toBe(reason)
     // And a plain connection of that peer is not let in.
     const plain = dial({ address: at, port, sourceAddress: source })
@@ -148,7 +202,7 @@ describe('TCP-MD5 (RFC 2385)', () => {
     const source = loopback()
     const secured = await serve({ address: source, password: 'secret' }, transport)
     const reason = 'the library for socket options (koffi) can not be loaded: gone'
-    expect(secured.refusals).toEqual([{ address: source, reason }])
+    expect(secured.refusals).toMatchObject([{ peer: { address: source }, reason }])
     const dialled = dial({ address: secured.at, port, password: 'secret' }, transport)
     expect(await waitFor(dialled.result, { what: 'the error' })).toBe(reason)
     const plain = await serve({ address: source, ttl: 1 }, transport)
@@ -175,40 +229,66 @@ describe('TTL', () => {
     expect(connectionsOf(source)).toContain('ESTAB')
   })
 
-  test('a peer that sends with another TTL gets nothing through to a side with GTSM', async () => {
-    const source = loopback()
+  const dials = (source: string): string =>
+    execFileSync('ss', ['-Htno', 'state', 'syn-sent', 'src', source], { encoding: 'utf8' })
+  /** The kernel of the dialler has sent its SYN again: the first was not answered. */
+  const unanswered = async (source: string): Promise<void> =>
+    void (await waitFor(() => /timer:\(on,[^,]+,[1-9]/.test(dials(source)), { what: 'a second SYN' }))
+
+  // Beside a peer without GTSM the listening socket itself can ask nobody for a TTL.
+  test('a peer of GTSM does not even get a handshake from further away, beside one without GTSM', async () => {
+    const [source, other] = [loopback(), loopback()]
     const secured = { address: source, ttl: 255, ttlMin: 255 }
-    const { at, accepted, listener } = await serve(secured)
-    // Beside a peer without GTSM the handshake goes through.
-    listener.setPeers([secured, { address: loopback() }])
-    const { result } = dial({ address: at, port, sourceAddress: source, ttl: 64 })
-    const ours = await waitFor(result, { what: 'the handshake' })
-    const theirs = await waitFor(() => accepted[0], { what: 'the other end' })
-    if (typeof ours === 'string') throw new Error(ours)
-    const [atOurs, atTheirs] = [watch(ours), watch(theirs)]
-    ours.write(Uint8Array.of(1, 2, 3))
-    // Their packets do arrive, and show that time enough has passed: the answer takes a second round.
-    theirs.write(Uint8Array.of(9))
-    await waitFor(() => atOurs.bytes() === 1, { what: 'data with TTL 255' })
-    await waitFor(() => retransmissions(source) > 0, { what: 'a retransmission of what was dropped' })
-    expect(atTheirs.bytes()).toBe(0)
+    const { at, accepted, refused, listener } = await serve(secured)
+    expect(listener.setPeers([secured, { address: other }])).toEqual([])
+    const far = dial({ address: at, port, sourceAddress: source, ttl: 254 })
+    await unanswered(source)
+    expect([far.result(), accepted, refused]).toEqual([undefined, [], []])
+    for (const [sourceAddress, ttl] of [
+      [other, 1],
+      [source, 255],
+    ] as const) {
+      const near = dial({ address: at, port, sourceAddress, ttl })
+      expect(await waitFor(near.result, { what: 'a connection' })).toBeTypeOf('object')
+    }
+    await waitFor(() => accepted.length === 2, { what: 'the other ends' })
   })
 
-  test('where every peer has GTSM, not even a handshake comes from further away', async () => {
+  test('a range of GTSM lets a peer of its own through that has none, and nobody else', async () => {
+    const [source, excepted] = [loopback(), loopback()]
+    const range = must(parsePrefix('127.0.0.0/8'))
+    const { at, accepted, listener } = await serve({ address: excepted })
+    expect(listener.setPeers([{ address: excepted }], [{ range, ttl: 255, ttlMin: 254 }])).toEqual([])
+    dial({ address: at, port, sourceAddress: source, ttl: 253 })
+    await unanswered(source)
+    expect(accepted).toEqual([])
+    for (const [sourceAddress, ttl] of [
+      [excepted, 64],
+      [source, 254],
+    ] as const) {
+      const near = dial({ address: at, port, sourceAddress, ttl })
+      expect(await waitFor(near.result, { what: 'a connection' })).toBeTypeOf('object')
+    }
+    await waitFor(() => accepted.length === 2, { what: 'the other ends' })
+  })
+
+  test('GTSM that is taken away lets everybody in again', async () => {
     const source = loopback()
-    const { at, accepted } = await serve({ address: source, ttl: 255, ttlMin: 255 })
-    const { result } = dial({ address: at, port, sourceAddress: source, ttl: 64 })
-    const dials = (): string => execFileSync('ss', ['-Htno', 'state', 'syn-sent', 'src', source], { encoding: 'utf8' })
-    await waitFor(() => /timer:\(on,[^,]+,[1-9]/.test(dials()), { what: 'a second SYN' })
-    expect([result(), accepted]).toEqual([undefined, []])
+    const { at, listener } = await serve({ address: source, ttl: 255, ttlMin: 255 })
+    listener.setPeers([{ address: source }, { address: loopback() }])
+    const { result } = dial({ address: at, port, sourceAddress: source, ttl: 7 })
+    expect(await waitFor(result, { what: 'a connection' })).toBeTypeOf('object')
   })
 
-  const retransmissions = (local: string): number =>
-    Number(
-      / retrans:\d+\/(\d+)/.exec(
-        execFileSync('ss', ['-Htni', 'src', local, 'dport', '=', `:${port}`], { encoding: 'utf8' }),
-      )?.[1] ?? 0,
-    )
+  test('where every peer has GTSM, not even a stranger gets a handshake from further away', async () => {
+    const [source, stranger] = [loopback(), loopback()]
+    const { at, accepted, refused } = await serve({ address: source, ttl: 255, ttlMin: 255 })
+    dial({ address: at, port, sourceAddress: source, ttl: 64 })
+    dial({ address: at, port, sourceAddress: stranger, ttl: 64 })
+    await unanswered(source)
+    await unanswered(stranger)
+    expect([accepted, refused]).toEqual([[], []])
+  })
 
   test('a socket that can not be set up leaves no descriptor behind', () => {
     const sockets = loadNativeSockets()

@@ -54,6 +54,7 @@ test('a BgpPeer that says only who and where has every default', () => {
   expect(peer).toEqual({
     address: '10.0.0.1',
     asn: 4_200_000_000,
+    maxSessions: 100,
     port: 179,
     timers: { holdSeconds: 90, keepaliveSeconds: 30, connectRetrySeconds: 10 },
     families: ['ipv4-unicast'],
@@ -64,6 +65,15 @@ test('a BgpPeer that says only who and where has every default', () => {
     passive: false,
     maxPrefixesIn: 1000,
     status: {},
+  })
+})
+
+test('a BgpPeer with a range waits for routers, and speaks the family of the range', () => {
+  expect(value('BgpPeer', raw({ addressRange: '2001:db8::/64', asn: 1, maxSessions: 7 }))).toMatchObject({
+    addressRange: '2001:db8::/64',
+    maxSessions: 7,
+    passive: true,
+    families: ['ipv6-unicast'],
   })
 })
 
@@ -232,7 +242,30 @@ test.each<[Kind, unknown, readonly string[]]>([
   ],
   ['BgpConf', { asn: 1, origin: 'EGP' }, ['spec.origin: must be one of IGP, INCOMPLETE, not "EGP"']],
   ['BgpConf', { asn: 1, gracefulRestart: [] }, ['spec.gracefulRestart: must be an object, not a list']],
-  ['BgpPeer', { asn: 1 }, ["spec.address: is needed: the router's address"]],
+  [
+    'BgpPeer',
+    { address: '10.0.0.1', addressRange: '10.0.0.0/24', asn: 1 },
+    ['spec.addressRange: address and addressRange exclude each other'],
+  ],
+  [
+    'BgpPeer',
+    { addressRange: '10.0.0.1/24', asn: 1 },
+    ['spec.addressRange: "10.0.0.1/24" has bits set beyond its length'],
+  ],
+  ['BgpPeer', { addressRange: '10.0.0.1', asn: 1 }, ['spec.addressRange: "10.0.0.1" is no network as in 10.0.0.0/24']],
+  [
+    'BgpPeer',
+    { addressRange: '10.0.0.0/24', asn: 1, sourceAddress: '10.0.0.9', speaker: 'node' },
+    [
+      'spec.sourceAddress: is for sessions that we open: with addressRange the routers do',
+      'spec.speaker: is for sessions that nodes open: agents do not listen, so addressRange is for controllers',
+    ],
+  ],
+  [
+    'BgpPeer',
+    { asn: 1 },
+    ["spec.address: is needed: the router's address (or an addressRange for routers that connect to us)"],
+  ],
   [
     'BgpPeer',
     { address: 'leaf1.example.com', asn: 1 },
@@ -361,7 +394,7 @@ test.each<[Kind, unknown, readonly string[]]>([
     'nonsense',
     [
       'spec: must be an object, not "nonsense"',
-      "spec.address: is needed: the router's address",
+      "spec.address: is needed: the router's address (or an addressRange for routers that connect to us)",
       "spec.asn: is needed: the router's AS number",
     ],
   ],

@@ -2,10 +2,12 @@
 
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { KeeperFacts } from '../iptables/keeper.ts'
+import type { Layer2Facts } from '../layer2/keeper.ts'
 
 export interface AgentFacts extends KeeperFacts {
   /** Vips are being watched now. */
   readonly apiConnected: boolean
+  readonly layer2: Layer2Facts
 }
 
 type Labelled = readonly (readonly [Readonly<Record<string, string>>, number])[]
@@ -63,5 +65,25 @@ export function createAgentMetrics(
   counter('bellhop_agent_repairs_total', 'Interference by others that was undone', ['kind'], ({ repairs }) =>
     Object.entries(repairs).map(([kind, count]) => [{ kind }, count]),
   )
+  gauge('bellhop_agent_layer2_vips', 'VIPs that the node answers for on its own links', [], ({ layer2 }) => [
+    [{}, layer2.held],
+  ])
+  gauge(
+    'bellhop_agent_layer2_refused',
+    'VIPs that the node should answer for and does not',
+    ['reason'],
+    ({ layer2 }) => {
+      const counts = new Map<string, number>()
+      for (const { reason } of layer2.refusals.values()) counts.set(reason, (counts.get(reason) ?? 0) + 1)
+      return [...counts].map(([reason, count]) => [{ reason }, count])
+    },
+  )
+  counter('bellhop_agent_layer2_takes_total', 'VIPs that were put on a link', [], ({ layer2 }) => [[{}, layer2.takes]])
+  counter('bellhop_agent_layer2_losses_total', 'VIPs that were given up', ['because'], ({ layer2 }) =>
+    Object.entries(layer2.losses).map(([because, count]) => [{ because }, count]),
+  )
+  counter('bellhop_agent_layer2_frames_total', 'Gratuitous ARP and unsolicited advertisements', [], ({ layer2 }) => [
+    [{}, layer2.announced],
+  ])
   return async () => ({ contentType: registry.contentType, text: await registry.metrics() })
 }

@@ -16,6 +16,8 @@ import { createKubeClient } from '../k8s/client.ts'
 import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
 import type { CredentialsSource } from '../k8s/credentials.ts'
 import { type HeartbeatWatch, startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
+import { type IpError, removeAllAddresses } from '../layer2/addresses.ts'
+import { type NodeLinks, renderNodeLinks } from '../layer2/links.ts'
 import { type BfdThread, createBfdThread } from '../liveness/bfd-thread.ts'
 import { answerControllers } from '../liveness/controller-answer.ts'
 import { agentAnnotation, agentAnnotationValue, livenessPorts } from '../liveness/watched-sessions.ts'
@@ -26,6 +28,7 @@ import type { Log } from '../runtime/log.ts'
 import type { Result } from '../runtime/result.ts'
 import { createAgentMetrics } from './agent-metrics.ts'
 import { createAttestation } from './attestation.ts'
+import { startLayer2 } from './layer2.ts'
 
 export interface AgentConfig {
   readonly credentials: CredentialsSource
@@ -102,6 +105,11 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     attestation.asked(vips, store.facts().kinds.get('Vip')?.resourceVersion ?? '0', vips)
     keeper.setVips(vips)
   })
+  const layer2 = startLayer2({
+    ...{ exec, clock, log, signal, node, store },
+    heartbeat: { facts: () => heartbeat.facts(), renew: () => heartbeat.renew() },
+    hearsController: () => bfd?.hears() ?? false,
+  })
   const heartbeat = startHeartbeat({
     ...{ client, namespace, clock, random, log, signal },
     name: `bellhop-agent-${node}`,
@@ -110,6 +118,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     annotations: () => ({
       ...annotationsOf(node, keeper.facts()),
       ...attestation.annotations(),
+      ...linksOf(layer2.nodeLinks()),
       ...(config.bfd ? { [agentAnnotation]: agentAnnotationValue } : {}),
     }),
   })
@@ -125,18 +134,23 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
   const sources: StatusSources = {
     unhealthy: () => undefined,
     notReady: () => whyNotReady(store, keeper),
-    metrics: createAgentMetrics(() => ({ ...keeper.facts(), apiConnected: isConnected(store) })),
+    metrics: createAgentMetrics(() => ({
+      ...keeper.facts(),
+      apiConnected: isConnected(store),
+      layer2: layer2.facts(),
+    })),
   }
   let server: StatusServer | undefined
   try {
     if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, sources, log)
     log.info({ event: 'agent-started', node, httpPort: server?.port ?? 0, version: config.version })
-    const ended = boundedAfter(signal, goodbyeMs, keeper.ended, clock)
-    await (bfd === undefined ? ended : Promise.race([ended, bfd.died]))
+    const both = Promise.all([keeper.ended, layer2.ended]).then(() => {})
+    const ended = boundedAfter(signal, goodbyeMs, both, clock)
+    await (bfd === undefined ? ended : Promise.race([ended, bfd.thread.died]))
   } finally {
     ending.abort()
     // Before anything else: whoever merely ends is not to be taken for dead.
-    await bfd?.stop()
+    await bfd?.thread.stop()
     await boundedAfter(signal, goodbyeMs, heartbeat.stopped, clock)
     await server?.stop()
     client.close()
@@ -147,10 +161,10 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
 function startAnswering(
   heartbeats: HeartbeatWatch,
   { clock, log, signal }: Pick<AgentDeps, 'clock' | 'log'> & { readonly signal: AbortSignal },
-): BfdThread {
-  const bfd = createBfdThread({ ports: { local: livenessPorts.agent, remote: livenessPorts.controller }, log })
-  answerControllers({ bfd, heartbeats, clock, signal })
-  return bfd
+): { readonly thread: BfdThread; readonly hears: () => boolean } {
+  const thread = createBfdThread({ ports: { local: livenessPorts.agent, remote: livenessPorts.controller }, log })
+  const { hears } = answerControllers({ bfd: thread, heartbeats, clock, signal })
+  return { thread, hears }
 }
 
 // An iptables that hangs, or an API server that does not answer, must not hold up the end: `work` is waited for, but not
@@ -196,12 +210,18 @@ function annotationsOf(node: string, facts: KeeperFacts): Readonly<Record<string
   }
 }
 
-/** Removes every rule of ours from this node, whichever back end it is in. Needs no API server. */
+const linksOf = (links: NodeLinks | undefined): Readonly<Record<string, string>> =>
+  links === undefined ? {} : renderNodeLinks(links)
+
+/** Removes every rule and every VIP of ours from this node, whichever back end the rules are in. Needs no API server. */
 export async function runAgentCleanup(
   deps: Pick<AgentDeps, 'clock' | 'exec' | 'log'>,
-): Promise<Result<readonly Removed[], IptablesError>> {
+): Promise<Result<readonly Removed[], IptablesError | IpError>> {
+  const addresses = await removeAllAddresses(deps.exec)
+  if (addresses.ok) deps.log.info({ event: 'layer2-addresses-removed', removed: addresses.value })
+  else deps.log.error({ event: 'layer2-addresses-not-removed', ...addresses.error })
   const outcome = await removeAll(deps)
   if (outcome.ok) deps.log.info({ event: 'forward-rules-removed', removed: outcome.value })
   else deps.log.error({ event: 'forward-rules-not-removed', ...outcome.error })
-  return outcome
+  return addresses.ok ? outcome : addresses
 }

@@ -12,12 +12,16 @@ import type {
 } from '../bgp/speaker/protocol.ts'
 import type { ClusterChanges, ClusterView } from '../k8s/objects.ts'
 import type { Planner } from '../plan/plan.ts'
-import type { Plan, PlanContext, TableChange } from '../plan/types.ts'
+import type { Plan, PlanContext, PlanStep, TableChange } from '../plan/types.ts'
 import { createWithdrawGuard, type GuardLimits } from './withdraw-guard.ts'
 
 export interface Announcer {
-  /** Plans and tells the speaker, but for what the withdraw guard holds back; then `onGuarded` is called. */
-  readonly step: (view: ClusterView, changes: ClusterChanges | undefined, context: PlanContext) => void
+  /** Plans and tells the speaker, but for what the withdraw guard holds back; then `onGuarded` is called. The Vips whose plan is another. */
+  readonly step: (
+    view: ClusterView,
+    changes: ClusterChanges | undefined,
+    context: PlanContext,
+  ) => PlanStep['changedVips']
   /** Fresh lists have confirmed the view: withdraws what was held back and is still not in the plan. */
   readonly confirmed: () => void
   /** Vips whose withdrawal waits for a second look. */
@@ -109,6 +113,7 @@ export function createAnnouncer({ planner, speaker, onGuarded }: AnnouncerOption
       if (guard.heldVips.size === 0) configure(plan)
       if (previous === undefined) speaker.send({ type: 'ready' })
       if (tripped) onGuarded(guard.heldVips)
+      return step.changedVips
     },
 
     confirmed: () => {

@@ -18,7 +18,7 @@ export function createAllocationFilter(): AllocationFilter {
     concerns: (view, changes) => {
       // Each is asked in any case, and takes note of what it has seen.
       const service = differs(services, view.services, changes.get('Service'), readOfService)
-      const vip = differs(vips, view.vips, changes.get('Vip'), withoutStatus)
+      const vip = differs(vips, view.vips, changes.get('Vip'), readOfVip)
       const pool = differs(pools, view.vipPools, changes.get('VipPool'), withoutStatus)
       return service || vip || pool || changes.has('Namespace')
     },
@@ -50,6 +50,12 @@ const readOfService = ({ meta, conditions, ...rest }: Service): unknown => ({
   ...rest,
   meta: unversioned(meta),
   conditions: conditions.filter(({ type }) => type !== announcedCondition),
+})
+
+// Which node answers on the link is nobody's allocation; that none does any more is what a release waits for.
+const readOfVip = ({ layer2, ...rest }: Vip): unknown => ({
+  ...(withoutStatus(rest) as object),
+  answered: layer2 !== undefined,
 })
 
 const withoutStatus = ({ meta, status: _status, ...rest }: Vip | VipPool): unknown => ({

@@ -20,6 +20,7 @@ import type { Log } from '../runtime/log.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import { createDataplaneGate, type DataplaneGate } from './dataplane-gate.ts'
 import { createDrainWatch, type DrainWatch } from './drain-watch.ts'
+import { createLayer2Owners } from './layer2-owners.ts'
 import { createLeadership } from './leadership.ts'
 import { type Presence, startPresence } from './presence.ts'
 import { createReporter } from './reporter.ts'
@@ -85,7 +86,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     onGuarded: (vips) => void rounds.confirmWithdrawals(vips.size),
   })
   const { serviceClass, name, node } = config
-  const presence = startPresence({ ...base, name, node, bfd: config.bfd, onLiveness: () => rounds.run() })
+  const presence = startPresence({ ...base, name, node, bfd: config.bfd, onNodes: () => rounds.run() })
   const gate = createDataplaneGate({ clock, signal, agents: presence.agents, onChange: () => rounds.run() })
   const drains = createDrainWatch({ clock, signal, onDue: () => rounds.run() })
   const reporter = createReporter({
@@ -99,12 +100,14 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     isWithdrawn: announcer.isWithdrawn,
     onAllocated: reporter.pull,
   })
+  const owners = createLayer2Owners({ client, store, clock, log, plan: announcer.plan, note: leadership.note })
   const election = startLeaderElection({
     ...base,
     name: 'bellhop-controller',
     identity: `${name}_${Math.floor(random() * 0xffff_ffff).toString(16)}`,
     onElected: (fence) => {
       leadership.begin(fence)
+      owners.begin(fence)
       reporter.lead(fence, leadership.allocation)
     },
   })
@@ -118,7 +121,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     synced: store.synced(),
   }))
   const rounds = createRounds({
-    ...{ store, kinds, announcer, presence, gate, drains, leadership, reporter, metrics, clock, log },
+    ...{ store, kinds, announcer, presence, gate, drains, leadership, owners, reporter, metrics, clock, log },
     context: () => planContext(config, store, { presence, gate, drains }),
   })
   store.onChange(rounds.run)
@@ -142,6 +145,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     ending.abort()
     await Promise.all([
       leadership.stop(),
+      owners.stop(),
       reporter.stop(),
       server?.stop(),
       speaker.stop('controller stops'),
@@ -183,6 +187,7 @@ function planContext(
     nodeLiveness: facts.presence.nodeLiveness(),
     dataplane: facts.gate.dataplane(),
     drains: facts.drains.phases(store.view().bgpConfs.get('default')?.drainGraceSeconds),
+    layer2: facts.presence.layer2(),
     ...(defaultRouterId === undefined ? {} : { defaultRouterId }),
   }
 }

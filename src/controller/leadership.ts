@@ -119,7 +119,8 @@ export function createLeadership(options: LeadershipOptions): Leadership {
           const decided = allocate({
             view: store.view(),
             serviceClass: of.serviceClass,
-            withdrawn: of.isWithdrawn,
+            // A node that still answers on the link is as good as a route.
+            withdrawn: (vip) => of.isWithdrawn(vip) && store.view().vips.get(vip)?.layer2 === undefined,
             nowMs: clock.wallMs(),
           })
           busyMs = clock.monotonicMs() - startMs

@@ -10,6 +10,7 @@ import { controllerAnnotation, livenessPorts, nodeAnnotation } from '../liveness
 import type { PlanContext } from '../plan/types.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { createLayer2Nodes, type Layer2Nodes } from './layer2-nodes.ts'
 
 export interface PresenceOptions {
   readonly client: KubeClient
@@ -25,8 +26,8 @@ export interface PresenceOptions {
   readonly node: string
   /** Watch the agents by BFD; otherwise there is no opinion of any node. */
   readonly bfd: boolean
-  /** The opinion of a node changed. */
-  readonly onLiveness: () => void
+  /** The opinion of a node changed, or what its agent says of its links. */
+  readonly onNodes: () => void
 }
 
 export interface Presence {
@@ -41,7 +42,9 @@ export interface Presence {
   }
   /** As the plan reads it; another map when it changed. */
   readonly nodeLiveness: () => PlanContext['nodeLiveness']
-  /** The cluster's Nodes changed. Whoever calls plans afterwards: `onLiveness` is not called. */
+  /** As the plan reads it: which nodes could answer for VIPs on their own link. */
+  readonly layer2: Layer2Nodes['nodes']
+  /** The cluster's Nodes changed. Whoever calls plans afterwards: `onNodes` is not called. */
   readonly setNodes: (nodes: ReadonlyMap<string, Node>) => void
   /** Rejects when the thread of the BFD sessions dies, which only a new process mends. */
   readonly died: Promise<never>
@@ -70,13 +73,14 @@ export function startPresence(options: PresenceOptions): Presence {
     ? createBfdThread({ ports: { local: livenessPorts.controller, remote: livenessPorts.agent }, log })
     : undefined
   const agentLeases = watchHeartbeats({ ...leases, labelSelector: `${roleLabel}=agent` })
+  const layer2 = createLayer2Nodes({ heartbeats: agentLeases, clock, onChange: options.onNodes })
   const agents: AgentWatch | undefined =
     bfd &&
     createAgentWatch({
       ...{ bfd, log },
       heartbeats: agentLeases,
       ownNode: node,
-      onChange: options.onLiveness,
+      onChange: options.onNodes,
       onMoved: () => heartbeat.renew(),
     })
   const heartbeat = startHeartbeat({
@@ -99,9 +103,13 @@ export function startPresence(options: PresenceOptions): Presence {
         agentLeases.facts().synced ? runningOf(agentLeases, agents?.nodeLiveness() ?? noLiveness) : undefined,
     },
     nodeLiveness: () => agents?.nodeLiveness() ?? noLiveness,
+    layer2: layer2.nodes,
     setNodes: (nodes) => agents?.setNodes(nodes),
     died: bfd?.died ?? new Promise(() => {}),
-    stop: async () => bfd?.stop(),
+    stop: async () => {
+      layer2.stop()
+      await bfd?.stop()
+    },
     left: heartbeat.stopped,
   }
 }

@@ -11,6 +11,7 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { DataplaneGate } from './dataplane-gate.ts'
 import type { DrainWatch } from './drain-watch.ts'
+import type { Layer2Owners } from './layer2-owners.ts'
 import type { Leadership } from './leadership.ts'
 import type { Presence } from './presence.ts'
 import type { Reporter } from './reporter.ts'
@@ -24,6 +25,7 @@ export interface RoundsOptions {
   readonly gate: Pick<DataplaneGate, 'take'>
   readonly drains: Pick<DrainWatch, 'setNodes'>
   readonly leadership: Pick<Leadership, 'changed' | 'note'>
+  readonly owners: Pick<Layer2Owners, 'changed'>
   readonly reporter: Pick<Reporter, 'changed' | 'pull'>
   readonly metrics: Pick<ControllerMetrics, 'planned'>
   /** What the plan needs beside the view, as of now. */
@@ -50,8 +52,9 @@ export function createRounds(options: RoundsOptions): Rounds {
     // The first plan is a whole one: what changed before it is of no interest.
     const since = announcer.plan() === undefined ? undefined : changes
     options.gate.take(store.view(), since)
-    announcer.step(store.view(), since, options.context())
+    const changedVips = announcer.step(store.view(), since, options.context())
     options.metrics.planned((clock.monotonicMs() - startMs) / 1000)
+    options.owners.changed(changedVips)
     leadership.changed(changes)
     reporter.changed(changes)
   }

@@ -235,6 +235,14 @@ export interface StatusDigest {
   readonly conditions: readonly Condition[]
 }
 
+/** Who answers for a Vip of mode layer2 on the nodes' own link. The leader decides, and the agents follow. */
+export interface VipLayer2 {
+  readonly node: string
+  readonly interface: string
+  /** The node that answered before. Absent where nobody did: then the address is looked for on the link before it is taken. */
+  readonly from?: string
+}
+
 /** A released address that waits for the same namespace/name to return (VipPool.spec.hold). `until` is an RFC 3339 time in the object. */
 export interface VipHold {
   readonly namespace: string
@@ -249,6 +257,8 @@ export interface Vip {
   /** Empty only while the address is on hold. */
   readonly services: readonly VipClaim[]
   readonly hold?: VipHold
+  /** Absent = no node answers. */
+  readonly layer2?: VipLayer2
   /** We write it for people and read it for nothing: of ten thousand of them, each with its next hops, this is enough. */
   readonly status: StatusDigest
 }

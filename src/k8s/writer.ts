@@ -10,7 +10,7 @@ import { stampConditions } from './conditions.ts'
 import { type Fence, unfenced } from './fence.ts'
 import { identityOf, type RawObject } from './json.ts'
 import { isNotFound, type KubeError, localError } from './kube-error.ts'
-import type { Condition, Kind, NamespacedName, Service } from './objects.ts'
+import type { Condition, Kind, NamespacedName, Service, VipLayer2 } from './objects.ts'
 import { resourcePath, resources } from './resources.ts'
 import { renderTime } from './times.ts'
 
@@ -63,6 +63,11 @@ export interface Writer {
   readonly createVip: (name: string, spec: VipSpec) => WriteResult
   /** Replaces the spec: 409 when the Vip is at another version. */
   readonly updateVip: (vip: { readonly name: string; readonly resourceVersion: string }, spec: VipSpec) => WriteResult
+  /** Writes who answers for the Vip on the link, and nothing else; undefined = nobody. 409 when the Vip is at another version. */
+  readonly setVipOwner: (
+    vip: { readonly name: string; readonly resourceVersion: string },
+    owner: VipLayer2 | undefined,
+  ) => WriteResult
   /** 409 when it is another Vip or at another version; one that is gone already is a success. */
   readonly deleteVip: (vip: {
     readonly name: string
@@ -139,6 +144,18 @@ export function createWriter(options: WriterOptions): Writer {
       },
       signal,
     )
+
+  const setVipOwner: Writer['setVipOwner'] = ({ name, resourceVersion }, owner) =>
+    sendAndAbsorb({
+      method: 'PATCH',
+      path: vipPath(name),
+      query: { fieldManager },
+      patchType: 'merge',
+      body: {
+        metadata: { resourceVersion },
+        spec: { layer2: owner === undefined ? null : { ...owner, from: owner.from ?? null } },
+      },
+    })
 
   const deleteVip: (
     vip: { readonly name: string; readonly uid: string; readonly resourceVersion: string },
@@ -316,6 +333,7 @@ export function createWriter(options: WriterOptions): Writer {
   return {
     createVip,
     updateVip,
+    setVipOwner,
     deleteVip,
     addFinalizer,
     removeFinalizer,

@@ -23,8 +23,8 @@ export interface ControllerAnswerOptions {
  */
 export const calledMs = 3_600_000
 
-/** Begins to answer; ends with the signal. */
-export function answerControllers(options: ControllerAnswerOptions): void {
+/** Begins to answer; ends with the signal. `hears`: a controller is heard at this moment. */
+export function answerControllers(options: ControllerAnswerOptions): { readonly hears: () => boolean } {
   const { bfd, heartbeats, clock, signal, isOnLink = systemOnLink } = options
   /** Until when they count, by the monotonic clock; Infinity while they are heard. */
   const heard = new Map<Ip, number>()
@@ -51,4 +51,5 @@ export function answerControllers(options: ControllerAnswerOptions): void {
     }
     answer()
   })
+  return { hears: () => [...heard.values()].includes(Number.POSITIVE_INFINITY) }
 }

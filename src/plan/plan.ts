@@ -7,6 +7,7 @@
 import type { Path, Route } from '../bgp/rib/route.ts'
 import type { TableName } from '../bgp/speaker/protocol.ts'
 import type { ClusterChanges, ClusterView, VipPool } from '../k8s/objects.ts'
+import type { Layer2Node } from '../layer2/links.ts'
 import type { Prefix } from '../net/prefix.ts'
 import { type Dataplane, dataplaneChanges, openDataplane } from './dataplane.ts'
 import { createDependencies } from './dependencies.ts'
@@ -52,6 +53,7 @@ interface Memory {
   readonly dataplane: Dataplane
   /** As VIPs were planned with them. */
   readonly pools: ReadonlyMap<string, VipPool>
+  readonly layer2: ReadonlyMap<string, Layer2Node>
   readonly vips: Map<string, VipPlan>
   readonly dependencies: ReturnType<typeof createDependencies>
   /** What each prefix of each table is made of: one VIP, or all that share an aggregate. */
@@ -59,6 +61,7 @@ interface Memory {
 }
 
 const noDrains: ReadonlyMap<string, DrainPhase> = new Map()
+const noPlaces: ReadonlyMap<string, Layer2Node> = new Map()
 
 interface MemoryStep {
   readonly memory: Memory
@@ -71,6 +74,7 @@ const forget = (): Memory => ({
   drains: new Map(),
   dataplane: openDataplane,
   pools: new Map(),
+  layer2: new Map(),
   vips: new Map(),
   dependencies: createDependencies(),
   contributions: new Map(),
@@ -91,7 +95,8 @@ function planChanges(
 ): MemoryStep {
   const livenessChanged = changedKeys(memory.liveness, context.nodeLiveness)
   const drainsChanged = changedKeys(memory.drains, context.drains ?? noDrains)
-  const nodeFactsChanged = drainsChanged.size === 0 ? livenessChanged : new Set([...livenessChanged, ...drainsChanged])
+  const layer2Changed = changedKeys(memory.layer2, context.layer2 ?? noPlaces)
+  const nodeFactsChanged = new Set([...livenessChanged, ...drainsChanged, ...layer2Changed])
   const { surroundings, touched } = resurvey(known, view, context, { changes, nodeFactsChanged })
   const pools = [...(changes.get('VipPool') ?? [])].filter(
     (name) => !same(readOfPool(memory.pools.get(name)), readOfPool(view.vipPools.get(name))),
@@ -153,6 +158,7 @@ function planVips(
       liveness: copyIfChanged(memory.liveness, context.nodeLiveness),
       drains: copyIfChanged(memory.drains, context.drains ?? noDrains),
       dataplane,
+      layer2: copyIfChanged(memory.layer2, context.layer2 ?? noPlaces),
     },
     result: { plan, tableChanges, droppedTables, changedVips: new Set(reports.map(([name]) => name)) },
   }

@@ -5,6 +5,7 @@ import { rfc3339 } from '../vip/rfc3339.ts'
 import type { ReportInput } from './report.ts'
 import { toldPeers } from './report-peers.ts'
 import { clip, shortList } from './status-text.ts'
+import type { VipReport } from './types.ts'
 
 /** What the schema of Vip lets a status hold. */
 const nextHopsMax = 5_000
@@ -52,7 +53,11 @@ export function announcedOf(
   if (guarded?.has(name))
     return no('Guarded', 'its withdrawal is one of so many that it waits to be confirmed: it is still announced')
   if (planned === undefined) return no('NoVip', 'no Vip records the address')
-  if (planned.refusal !== undefined) return no(planned.refusal.reason, planned.refusal.message)
+  if (planned.refusal !== undefined) return no(planned.refusal.reason, planned.refusal.message + keeping(planned))
+  const owner = planned.layer2?.owner
+  // Nothing more is known than what is decided and the agent does not deny.
+  if (owner !== undefined)
+    return { status: 'True', reason: 'Announced', message: `node ${owner.node} answers for it on ${owner.interface}` }
   const told = toldPeers(planned, established)
   const meant = [...planned.peers, ...(planned.nodePeers ?? [])]
   if (told.length === 0) return no('NoEstablishedPeer', `no session is established with ${shortList(meant, 5, 1024)}`)
@@ -71,3 +76,6 @@ export function announcedOf(
     ),
   }
 }
+
+const keeping = ({ layer2, refusal }: VipReport): string =>
+  layer2?.owner === undefined || !refusal?.reason.startsWith('No') ? '' : `; node ${layer2.owner.node} answers for it`

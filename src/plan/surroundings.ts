@@ -18,6 +18,7 @@ import type { Ip, IpFamily } from '../net/ip.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import { byPriority, policyMatches, type RouteRules, routeRules } from './attributes.ts'
 import { judgeNode, type NodeEligibility, sameEligibility } from './eligibility.ts'
+import type { Layer2Place } from './layer2.ts'
 import { pathIds } from './path-id.ts'
 import { activeConf, noConfMessage, type PlannedPeers, planPeers } from './peers.ts'
 import { same } from './same.ts'
@@ -43,6 +44,8 @@ export interface Surroundings {
   /** At an agent: its node, the only next hop there is. */
   readonly onlyNode: string | undefined
   readonly nodes: ReadonlyMap<string, NodeEligibility>
+  /** Nodes whose agents know layer 2. */
+  readonly layer2: ReadonlyMap<string, Layer2Place>
   readonly pathIds: ReadonlyMap<Ip, number>
   /** For tables that have a nodeSelector: the nodes it selects. */
   readonly selected: ReadonlyMap<TableName, ReadonlySet<string>>
@@ -69,6 +72,7 @@ export function survey(view: ClusterView, context: PlanContext): Surroundings {
   return {
     ...control,
     nodes,
+    layer2: new Map([...view.nodes.keys()].flatMap((name) => placeOf(view, context, name))),
     pathIds: pathIds([...nodes.values()].flatMap(({ addresses }) => addresses)),
     selected: selectNodes(view, [...control.tables, ...control.nodeTables]),
   }
@@ -91,7 +95,13 @@ export function resurvey(
   const changedNodes = new Set([...(changes.get('Node') ?? []), ...nodeFactsChanged])
   const nodes = changedNodes.size === 0 ? before.nodes : new Map(before.nodes)
   const touched = new Set<string>()
+  const layer2 = changedNodes.size === 0 ? before.layer2 : new Map(before.layer2)
   for (const name of changedNodes) {
+    const [place] = placeOf(view, context, name)
+    const placeBefore = before.layer2.get(name)
+    if (place === undefined) (layer2 as Map<string, Layer2Place>).delete(name)
+    else (layer2 as Map<string, Layer2Place>).set(...place)
+    if (!samePlace(placeBefore, place?.[1])) touched.add(name)
     const node = view.nodes.get(name)
     const verdict = node === undefined ? undefined : judgeIn(context, node)
     const known = before.nodes.get(name)
@@ -100,8 +110,22 @@ export function resurvey(
     if (!sameEligibility(known, verdict) && (known !== undefined || verdict !== undefined)) touched.add(name)
   }
   const kept = restart ? { ...before, ...control } : { ...before, conf: control.conf, peers: control.peers }
-  return settle(before, { ...kept, nodes }, { view, touched, restart, changedNodes })
+  return settle(before, { ...kept, nodes, layer2 }, { view, touched, restart, changedNodes })
 }
+
+function placeOf(
+  view: ClusterView,
+  { layer2, nodeLiveness }: PlanContext,
+  name: string,
+): readonly (readonly [name: string, place: Layer2Place])[] {
+  const node = view.nodes.get(name)
+  const agent = layer2?.get(name)
+  if (node === undefined || agent === undefined) return []
+  return [[name, { agent, labels: node.meta.labels, heard: nodeLiveness.get(name) === 'up' }]]
+}
+
+const samePlace = (a: Layer2Place | undefined, b: Layer2Place | undefined): boolean =>
+  a?.agent === b?.agent && a?.heard === b?.heard && same(a?.labels, b?.labels)
 
 // What hangs on several nodes at once: path ids, and which nodes a table may hear of.
 function settle(

@@ -2,6 +2,8 @@
 
 import type { Route } from '../bgp/rib/route.ts'
 import type { PeerConfig, PeerRange, TableName } from '../bgp/speaker/protocol.ts'
+import type { Layer2Node, TakeRefusal } from '../layer2/links.ts'
+import type { Owner } from '../layer2/ownership.ts'
 import type { Asn, RouterId } from '../net/asn.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
@@ -21,6 +23,11 @@ export interface PlanContext {
   readonly drains?: ReadonlyMap<string, DrainPhase>
   /** What the agents say of their rules; absent = nobody is waited for. */
   readonly dataplane?: Dataplane
+  /**
+   * The nodes whose agents say that they could answer for VIPs of mode layer2; absent = nothing is known of any. A node of which
+   * nothing new is known is the same value.
+   */
+  readonly layer2?: ReadonlyMap<string, Layer2Node>
   /** Used where BgpConf names no router id: this replica's own IPv4 address. */
   readonly defaultRouterId?: RouterId
   /** Whose sessions are planned: those of this node's agent (BgpPeers with `speaker: node`). Absent = those of the controllers. */
@@ -37,7 +44,8 @@ export type NotAnnouncedReason =
   | 'NoBgpConf'
   | 'NoPeer'
   | 'PolicyForbids'
-  | 'Layer2'
+  | 'NoAgent'
+  | TakeRefusal['reason']
 
 export interface PlannedNextHop {
   readonly node: string
@@ -55,6 +63,14 @@ export interface ExcludedNode {
   readonly because: string
 }
 
+/** How a VIP of mode layer2 is to be answered for. */
+export interface Layer2Report {
+  /** As the Vip object should say it; undefined = nobody is to answer. */
+  readonly owner?: Owner
+  /** The Vip object says so already. */
+  readonly settled: boolean
+}
+
 export interface VipReport {
   readonly vip: string
   readonly address: Ip
@@ -65,6 +81,8 @@ export interface VipReport {
   /** At a controller: peers with `speaker: node` that next hops of the VIP announce it to by themselves. Absent = none. */
   readonly nodePeers?: readonly string[]
   readonly refusal?: { readonly reason: NotAnnouncedReason; readonly message: string }
+  /** Present in mode layer2, and while the Vip object still says that a node answers. */
+  readonly layer2?: Layer2Report
 }
 
 /** A BgpPeer that has no session, and why. The names are condition reasons. */

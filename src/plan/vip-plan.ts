@@ -18,6 +18,7 @@ import { type NotServed, notServedBecause } from '../vip/service-class.ts'
 import type { RouteRules } from './attributes.ts'
 import { type Dataplane, waitingFor } from './dataplane.ts'
 import { countEndpoints, type EndpointPolicy } from './endpoints.ts'
+import { planLayer2 } from './layer2.ts'
 import { type Backends, capNextHops, type NextHops, planNextHops } from './next-hops.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { ExcludedNode, PlannedNextHop, VipReport } from './types.ts'
@@ -55,14 +56,18 @@ export function planVip(vip: Vip, view: ClusterView, surroundings: Surroundings,
   const dependencies = { services, pool: vip.pool, nodes: [], everyNode: false, contributions: [] }
   const silent = (refusal: NonNullable<VipReport['refusal']>): VipPlan => ({
     ...dependencies,
-    report: { vip: name, address: vip.address, nextHops: [], excluded: [], peers: [], refusal },
+    report: { vip: name, address: vip.address, nextHops: [], excluded: [], peers: [], refusal, ...leftOver(vip) },
   })
   const served = servedBy(vip, view, surroundings)
   if (served.services.length === 0) return silent({ reason: 'NoService', message: served.because })
-  if (pool?.mode === 'layer2')
-    return silent({ reason: 'Layer2', message: `pool ${vip.pool} is announced on the nodes' own link` })
 
   const backends = served.services.map((service) => backendsOf(service, vip, pool, view))
+  const onLink = pool === undefined ? vip.layer2 !== undefined : pool.mode === 'layer2'
+  if (onLink) {
+    const outcome = planLayer2(vip, pool, backends, surroundings)
+    const report: VipReport = { vip: name, address: vip.address, excluded: [], peers: [], ...outcome }
+    return { ...dependencies, everyNode: true, report }
+  }
   const nextHops = planNextHops(backends, surroundings.nodes, familyOf(vip.address), {
     onlyNode: surroundings.onlyNode,
     isWaitedFor: waitingFor(name, dataplane),
@@ -87,9 +92,14 @@ export function planVip(vip: Vip, view: ClusterView, surroundings: Surroundings,
           ? { refusal: surroundings.silence(familyOf(vip.address)) }
           : {}
         : { refusal }),
+      ...leftOver(vip),
     },
   }
 }
+
+// Nobody is to answer on the link, and the object still says that somebody does.
+const leftOver = (vip: Vip): Pick<VipReport, 'layer2'> =>
+  vip.layer2 === undefined ? {} : { layer2: { settled: false } }
 
 const notServedWords: Readonly<Record<NotServed, string>> = {
   deleting: 'is being deleted',

@@ -152,8 +152,8 @@ describe('a VIP that is announced nowhere says why', () => {
     [
       'layer 2',
       { pools: [pool('default', [], { mode: 'layer2' })] },
-      'Layer2',
-      "pool default is announced on the nodes' own link",
+      'NoAgent',
+      'no agent says that its node could answer for it',
     ],
     [
       'racks',

@@ -2,7 +2,7 @@
 
 import { vipName } from '../../vip/vip-name.ts'
 import { asObject } from '../json.ts'
-import type { ObjectMeta, Protocol, Vip, VipClaim, VipHold } from '../objects.ts'
+import type { ObjectMeta, Protocol, Vip, VipClaim, VipHold, VipLayer2 } from '../objects.ts'
 import { digestOf } from '../status-match.ts'
 import { ipAt } from './addresses.ts'
 import type { Fields } from './fields.ts'
@@ -14,6 +14,7 @@ export function parseVip(raw: unknown, meta: ObjectMeta, spec: Fields): Vip | un
   const pool = spec.text('pool') ?? ''
   const services = spec.objects('services').map(claimOf)
   const hold = holdOf(spec)
+  const layer2 = layer2Of(spec)
   if (address === undefined) return undefined
   if (meta.name !== vipName(address))
     spec.refuse(
@@ -26,6 +27,7 @@ export function parseVip(raw: unknown, meta: ObjectMeta, spec: Fields): Vip | un
     pool,
     services,
     ...(hold === undefined ? {} : { hold }),
+    ...(layer2 === undefined ? {} : { layer2 }),
     status: digestOf(asObject(asObject(raw)?.['status'])),
   }
 }
@@ -42,6 +44,17 @@ function holdOf(spec: Fields): VipHold | undefined {
   const untilMs = Date.parse(until)
   if (until !== '' && Number.isNaN(untilMs)) hold.refuse(`"${until}" is no time such as 2026-01-31T12:00:00Z`, 'until')
   return { namespace: neededText(hold, 'namespace'), name: neededText(hold, 'name'), untilMs }
+}
+
+function layer2Of(spec: Fields): VipLayer2 | undefined {
+  const layer2 = spec.object('layer2')
+  if (layer2 === undefined) return undefined
+  const from = layer2.text('from')
+  return {
+    node: neededText(layer2, 'node'),
+    interface: neededText(layer2, 'interface'),
+    ...(from === undefined ? {} : { from }),
+  }
 }
 
 function claimOf(claim: Fields): VipClaim {

@@ -1,0 +1,52 @@
+// The agent's part in layer 2: which VIPs are this node's, and how certain that is. Wiring only.
+
+import type { ClusterStore } from '../k8s/cluster-store.ts'
+import type { Heartbeat } from '../k8s/heartbeat.ts'
+import type { ClusterView } from '../k8s/objects.ts'
+import { keepLayer2, type Layer2Deps, type Layer2Keeper, type OwnedVip } from '../layer2/keeper.ts'
+import { systemKernelFacts } from '../layer2/kernel-facts.ts'
+import { openNativePacketSocket } from '../layer2/native-packets.ts'
+
+export interface AgentLayer2Options extends Pick<Layer2Deps, 'exec' | 'clock' | 'log' | 'signal'> {
+  readonly node: string
+  readonly store: Pick<ClusterStore, 'view' | 'synced' | 'onChange' | 'confirm'>
+  readonly heartbeat: Pick<Heartbeat, 'facts' | 'renew'>
+  /** A controller is heard at this moment. */
+  readonly hearsController: () => boolean
+}
+
+/**
+ * How long this node answers on without any sign of the control plane. A Lease is renewed every ten seconds, so that a lost renewal
+ * costs nothing; a node that the controllers have given up answers for its VIPs no longer than this beside their new owners.
+ */
+export const holdMs = 15_000
+
+/** Keeps what this node owns. */
+export function startLayer2(options: AgentLayer2Options): Layer2Keeper {
+  const { node, store, heartbeat, clock } = options
+  const keeper = keepLayer2(
+    { holdMs },
+    {
+      ...options,
+      openSocket: openNativePacketSocket,
+      kernel: systemKernelFacts,
+      provenMs: () => (options.hearsController() ? clock.monotonicMs() : heartbeat.facts().renewedMonotonicMs),
+      confirm: () => store.confirm(['Vip']),
+      onChange: () => heartbeat.renew(),
+    },
+  )
+  const tell = (): void => {
+    if (store.synced()) keeper.setVips(ownedBy(node, store.view()))
+  }
+  store.onChange(tell)
+  tell()
+  return keeper
+}
+
+/** The VIPs that the leader has given to the node. */
+export const ownedBy = (node: string, { vips }: Pick<ClusterView, 'vips'>): readonly OwnedVip[] =>
+  [...vips.values()].flatMap(({ address, layer2, meta }) =>
+    layer2?.node !== node || meta.deleting
+      ? []
+      : [{ address, interface: layer2.interface, ...(layer2.from === undefined ? {} : { from: layer2.from }) }],
+  )

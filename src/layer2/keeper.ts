@@ -1,0 +1,409 @@
+// Keeps the VIPs that this node owns on its links: looks at the node, takes what is missing, renews what is there, gives up what is not
+// ours any more. An address has a lifetime that reaches no further than the proof that we are still its owner (see `provenMs`), so that
+// the kernel takes it away when this agent dies, hangs, or is cut off. Nothing is touched before the first complete list.
+
+import { familyOf, type Ip } from '../net/ip.ts'
+import type { CancelTimer, Clock } from '../runtime/clock.ts'
+import type { Exec } from '../runtime/exec.ts'
+import type { Log } from '../runtime/log.ts'
+import {
+  type AddressChange,
+  changeAddresses,
+  type IpError,
+  type ObservedLink,
+  type ObservedNode,
+  observeNode,
+} from './addresses.ts'
+import type { Claim } from './frames.ts'
+import type { NodeLinks, TakeRefusal } from './links.ts'
+import type { OpenPacketSocket, PacketError } from './native-packets.ts'
+import { createWire } from './wire.ts'
+
+/** A VIP that this node is to answer for. */
+export interface OwnedVip {
+  readonly address: Ip
+  readonly interface: string
+  /** The node that answered for it before: it is known to be Bellhop's, and taken without asking around first. */
+  readonly from?: string
+}
+
+export interface Layer2Options {
+  /** How long a proof lasts: no longer than this do two nodes have one address. */
+  readonly holdMs: number
+}
+
+/** What the kernel says outside of `ip`. */
+export interface KernelFacts {
+  /** The node forwards IPv6 packets on the interface. */
+  readonly isRouter: (interfaceName: string) => boolean
+  /** The node answers ARP on this interface for addresses that are on others (arp_ignore 0). */
+  readonly answersForOthers: (interfaceName: string) => boolean
+  /** The cable is plugged. */
+  readonly hasCarrier: (interfaceName: string) => boolean
+}
+
+export interface Layer2Deps {
+  readonly exec: Exec
+  readonly clock: Clock
+  readonly log: Log
+  /** Ends the keeping; the addresses stay for `goodbyeSeconds`, so that an update of the agent moves nothing. */
+  readonly signal: AbortSignal
+  readonly openSocket: OpenPacketSocket
+  readonly kernel: KernelFacts
+  /** Monotonic time at which it was last certain that nobody can have moved our VIPs without our knowing. */
+  readonly provenMs: () => number | undefined
+  /** Resolves when a list of the VIPs that is younger than this call has come in by `setVips`. */
+  readonly confirm: () => Promise<void>
+  /** What `nodeLinks` says is another thing than before. */
+  readonly onChange: () => void
+}
+
+export interface Layer2Facts {
+  /** VIPs on the node by our hand. */
+  readonly held: number
+  readonly takes: number
+  /** By cause. */
+  readonly losses: Readonly<Record<'moved' | 'unproven' | 'contested', number>>
+  readonly announced: number
+  readonly refusals: ReadonlyMap<Ip, TakeRefusal>
+  readonly lastError?: IpError
+}
+
+export interface Layer2Keeper {
+  /** The complete set of VIPs that this node owns. */
+  readonly setVips: (vips: readonly OwnedVip[]) => void
+  readonly facts: () => Layer2Facts
+  /** undefined before the first look. */
+  readonly nodeLinks: () => NodeLinks | undefined
+  /** Resolves after the signal fired and the addresses were given their last lifetime. */
+  readonly ended: Promise<void>
+}
+
+/** An agent that ends returns within this time, or its addresses go. */
+export const goodbyeSeconds = 30
+
+const ownerRoundMs = 3_000
+const idleRoundMs = 10_000
+const carrierPollMs = 250
+/** A VIP that could not be taken is tried again. */
+const retryMs = 10_000
+/** How long one who contests us has to convince the API server's list, and how long he is remembered. */
+const confirmMs = 3_000
+const contestDelayMs = 300
+const contestMemoryMs = 60_000
+
+type Trouble = TakeRefusal & { readonly untilMs: number }
+
+export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keeper {
+  const { clock, exec, log, signal } = deps
+  let desired: ReadonlyMap<Ip, OwnedVip> | undefined
+  let node: ObservedNode | undefined
+  let told = ''
+  let lastError: IpError | undefined
+  let takes = 0
+  const losses = { moved: 0, unproven: 0, contested: 0 }
+  const troubles = new Map<Ip, Trouble>()
+  const probing = new Set<Ip>()
+  const clean = new Set<Ip>()
+  const contested = new Set<Ip>()
+  /** Given up to one who contested it; not taken again before a list younger than that says so. */
+  const yielded = new Set<Ip>()
+  let wake: () => void = () => {}
+  let changed = false
+
+  const pull = (): void => {
+    changed = true
+    wake()
+  }
+  const wire = createWire({
+    open: deps.openSocket,
+    clock,
+    isRouter: deps.kernel.isRouter,
+    onClaim: (claim, interfaceName) => contest(claim, interfaceName),
+    onError: (error, interfaceName) => noteWireError(error, interfaceName),
+  })
+  let wireError = ''
+  const noteWireError = ({ message }: PacketError, interfaceName: string): void => {
+    if (wireError === message) return
+    wireError = message
+    log.warn({ event: 'layer2-wire-failed', interface: interfaceName, message })
+  }
+
+  // ------------------------------------------------------------------------------------------------- contests
+
+  const contest = ({ address, mac }: Claim, interfaceName: string): void => {
+    const isOwn = node?.links.some((link) => link.mac === mac) ?? true
+    if (isOwn || contested.has(address) || node?.held.get(address)?.interface !== interfaceName) return
+    contested.add(address)
+    // Whoever took it in our place is in a list that is on its way to us.
+    clock.setTimer(contestDelayMs, () => void settleContest(address, mac, interfaceName))
+  }
+  const settleContest = async (address: Ip, mac: string, interfaceName: string): Promise<void> => {
+    if (signal.aborted) return
+    if (desired?.has(address)) {
+      const confirmed = await within(deps.confirm(), confirmMs, clock)
+      const link = node?.links.find(({ name }) => name === interfaceName)
+      if (!confirmed) {
+        log.warn({
+          event: 'layer2-yielded',
+          address,
+          to: mac,
+          because: 'the API server could not be asked whose it is',
+        })
+        losses.contested++
+        yielded.add(address)
+        void deps.confirm().then(
+          () => {
+            yielded.delete(address)
+            pull()
+          },
+          // Rejected only at the end of the process.
+          () => {},
+        )
+      } else if (desired?.has(address) && link !== undefined) {
+        log.warn({ event: 'layer2-contested', address, by: mac, interface: interfaceName })
+        const message = `${mac} says on ${interfaceName} that it has ${address} too`
+        troubles.set(address, { reason: 'AddressConflict', message, untilMs: clock.monotonicMs() + contestMemoryMs })
+        wire.announce(link, address, { once: true })
+      }
+      pull()
+    }
+    // RFC 5227 section 2.4: an address is defended at most every ten seconds.
+    clock.setTimer(retryMs, () => contested.delete(address))
+  }
+
+  // --------------------------------------------------------------------------------------------------- rounds
+
+  const provenForMs = (): number => {
+    const proven = deps.provenMs()
+    return proven === undefined ? 0 : proven + options.holdMs - clock.monotonicMs()
+  }
+
+  const round = async (): Promise<void> => {
+    const observed = await observeNode(exec)
+    if (!observed.ok) {
+      if (lastError?.message !== observed.error.message) log.error({ event: 'layer2-failed', ...observed.error })
+      lastError = observed.error
+      return
+    }
+    lastError = undefined
+    node = observed.value
+    if (desired === undefined) return
+    await settle(node, desired)
+  }
+
+  const settle = async (now: ObservedNode, wanted: ReadonlyMap<Ip, OwnedVip>): Promise<void> => {
+    const seconds = Math.floor(provenForMs() / 1000)
+    const isProven = seconds >= 1
+    const isWanted = (address: Ip): boolean => isProven && wanted.has(address) && !yielded.has(address)
+    const removals: AddressChange[] = []
+    const additions: AddressChange[] = []
+    for (const [address, held] of now.held) {
+      const vip = wanted.get(address)
+      if (isWanted(address) && vip?.interface === held.interface) {
+        if (held.validSeconds < seconds - 2)
+          additions.push({ type: 'renew', address, interface: held.interface, seconds })
+        continue
+      }
+      removals.push({ type: 'remove', address, interface: held.interface })
+      wire.silence(address)
+      if (vip === undefined) losses.moved++
+      else if (!isProven) losses.unproven++
+      const because = vip === undefined ? 'moved' : isProven ? 'yielded' : 'cut off from the API server'
+      log.info({ event: 'layer2-given-up', address, interface: held.interface, because })
+    }
+    for (const address of [...clean]) if (!wanted.has(address)) clean.delete(address)
+    for (const address of [...troubles.keys()]) if (!wanted.has(address)) troubles.delete(address)
+    const links = new Map(now.links.map((link) => [link.name, link]))
+    for (const vip of wanted.values()) {
+      if (!isWanted(vip.address) || now.held.get(vip.address)?.interface === vip.interface) {
+        forgetTrouble(vip.address)
+        continue
+      }
+      const link = mayTake(vip, now, links)
+      if (link !== undefined) additions.push({ type: 'add', address: vip.address, interface: vip.interface, seconds })
+    }
+    const failed = await changeAddresses([...removals, ...additions], exec)
+    for (const change of additions) if (change.type === 'add') taken(change, links.get(change.interface), failed)
+    const inUse = new Set([...wanted.values()].map((vip) => vip.interface))
+    wire.listenOn(now.links.filter(({ name }) => inUse.has(name)))
+    if (removals.length + additions.length > 0) {
+      const after = await observeNode(exec)
+      if (after.ok) node = after.value
+    }
+  }
+
+  const forgetTrouble = (address: Ip): void => {
+    const trouble = troubles.get(address)
+    if (trouble !== undefined && trouble.untilMs <= clock.monotonicMs()) troubles.delete(address)
+  }
+
+  /** The link on which the VIP can be taken now; else the reason is noted, or being found out. */
+  const mayTake = (
+    { address, interface: name, from }: OwnedVip,
+    now: ObservedNode,
+    links: ReadonlyMap<string, ObservedLink>,
+  ): ObservedLink | undefined => {
+    const link = links.get(name)
+    const elsewhere = now.foreign.get(address)
+    if (link === undefined) return refuse(address, 'AddressNotSet', `there is no interface ${name} that is up`)
+    if (elsewhere !== undefined)
+      return refuse(
+        address,
+        'AddressInUse',
+        `the node has it on ${elsewhere}, and not from Bellhop: take it away there`,
+      )
+    if (from !== undefined || clean.has(address)) return link
+    if ((troubles.get(address)?.untilMs ?? 0) <= clock.monotonicMs()) void ask(link, address)
+    return undefined
+  }
+
+  const refuse = (address: Ip, reason: TakeRefusal['reason'], message: string): undefined => {
+    if (troubles.get(address)?.message !== message) log.warn({ event: 'layer2-refused', address, reason, message })
+    troubles.set(address, { reason, message, untilMs: clock.monotonicMs() + retryMs })
+  }
+
+  const ask = async (link: ObservedLink, address: Ip): Promise<void> => {
+    if (probing.has(address)) return
+    probing.add(address)
+    const answer = await wire.probe(link, address)
+    probing.delete(address)
+    if (signal.aborted) return
+    if (!answer.ok) refuse(address, 'AddressNotSet', answer.error.message)
+    else if (answer.value !== undefined)
+      refuse(address, 'AddressInUse', `${answer.value.mac} answers for it on ${link.name}`)
+    else {
+      troubles.delete(address)
+      clean.add(address)
+    }
+    pull()
+  }
+
+  const taken = (
+    { address, interface: name }: Pick<AddressChange, 'address' | 'interface'>,
+    link: ObservedLink | undefined,
+    failed: ReadonlyMap<Ip, string>,
+  ): void => {
+    const why = failed.get(address)
+    // Asked for this time; whoever has it the next time may be another.
+    clean.delete(address)
+    if (why !== undefined || link === undefined) {
+      refuse(address, 'AddressNotSet', `it could not be put on ${name}: ${why ?? 'the interface is gone'}`)
+      return
+    }
+    takes++
+    troubles.delete(address)
+    wire.announce(link, address)
+    log.info({ event: 'layer2-taken', address, interface: name, from: desired?.get(address)?.from ?? '' })
+  }
+
+  // ----------------------------------------------------------------------------------------------------- life
+
+  const tell = (): void => {
+    const links = nodeLinks()
+    const text = links === undefined ? '' : JSON.stringify([links.links, [...links.refusals], links.answersForAll])
+    if (text === told) return
+    told = text
+    deps.onChange()
+  }
+  const nodeLinks = (): NodeLinks | undefined =>
+    node && {
+      links: node.links.map(({ name, mac, subnets }) => ({ name, mac, subnets })),
+      refusals: new Map([...troubles].map(([address, { reason, message }]) => [address, { reason, message }])),
+      answersForAll: node.ipvs && node.links.some(({ name }) => deps.kernel.answersForOthers(name)),
+    }
+
+  const run = async (): Promise<void> => {
+    while (!signal.aborted) {
+      changed = false
+      await round()
+      tell()
+      if (!changed) await rest()
+    }
+    wire.close()
+    await sayGoodbye()
+  }
+  const rest = (): Promise<void> =>
+    new Promise((resolve) => {
+      const busy = (desired?.size ?? 0) > 0 || (node?.held.size ?? 0) > 0
+      const cancels: CancelTimer[] = []
+      wake = () => {
+        for (const cancel of cancels) cancel()
+        stopWatching()
+        signal.removeEventListener('abort', wake)
+        resolve()
+      }
+      const stopWatching = busy ? watchCarriers() : () => {}
+      cancels.push(clock.setTimer(busy ? ownerRoundMs : idleRoundMs, wake))
+      signal.addEventListener('abort', wake)
+      if (signal.aborted) wake()
+    })
+  // The kernel keeps an address on a link without carrier: the controllers have to hear of it, and soon.
+  const watchCarriers = (): CancelTimer => {
+    const names = [...new Set([...(desired?.values() ?? [])].map((vip) => vip.interface))]
+    const state = (): string => names.map((name) => (deps.kernel.hasCarrier(name) ? '1' : '0')).join('')
+    const before = state()
+    let cancel: CancelTimer = () => {}
+    const look = (): void => {
+      cancel = clock.setTimer(carrierPollMs, () => (state() === before ? look() : pull()))
+    }
+    look()
+    return () => cancel()
+  }
+  const sayGoodbye = async (): Promise<void> => {
+    if (node === undefined || desired === undefined || provenForMs() < 1000) return
+    const changes = [...node.held]
+      .filter(([address]) => desired?.has(address))
+      .map(([address, held]) => ({
+        type: 'renew' as const,
+        ...{ address, interface: held.interface, seconds: goodbyeSeconds },
+      }))
+    await changeAddresses(changes, exec)
+  }
+
+  return {
+    setVips: (vips) => {
+      const next = new Map(vips.map((vip) => [vip.address, vip]))
+      const same =
+        desired !== undefined &&
+        desired.size === next.size &&
+        vips.every(({ address, interface: name, from }) => {
+          const before = desired?.get(address)
+          return before?.interface === name && before.from === from
+        })
+      desired = next
+      if (!same) pull()
+    },
+    facts: () => ({
+      held: node?.held.size ?? 0,
+      takes,
+      losses,
+      announced: wire.announced(),
+      refusals: nodeLinks()?.refusals ?? new Map(),
+      ...(lastError === undefined ? {} : { lastError }),
+    }),
+    nodeLinks,
+    ended: run(),
+  }
+}
+
+/** Whether the work is done within the time. */
+function within(work: Promise<void>, ms: number, clock: Clock): Promise<boolean> {
+  return new Promise((resolve) => {
+    const cancel = clock.setTimer(ms, () => resolve(false))
+    work.then(
+      () => {
+        cancel()
+        resolve(true)
+      },
+      () => resolve(false),
+    )
+  })
+}
+
+/** Families of what a node owns, for metrics. */
+export const countByFamily = (addresses: Iterable<Ip>): Readonly<Record<'IPv4' | 'IPv6', number>> => {
+  const counts = { IPv4: 0, IPv6: 0 }
+  for (const address of addresses) counts[familyOf(address)]++
+  return counts
+}

@@ -43,7 +43,7 @@ export async function measureAgent({ directory, bundle, kubeconfig, server, line
     '--node': nodeName(1),
     '--http-port': '0',
     '--log-format': 'json',
-    '--iptables-backend': 'nft',
+    '--backend': 'nft',
   }
   const profiles = process.env['BENCH_CPU_PROFILE']
   const logPath = path.join(directory, 'agent.log')

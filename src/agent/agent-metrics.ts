@@ -1,7 +1,7 @@
 // What an agent observes, as Prometheus metrics, read off the present facts when they are scraped.
 
 import { Counter, Gauge, Registry } from 'prom-client'
-import type { KeeperFacts } from '../iptables/keeper.ts'
+import type { KeeperFacts } from '../datapath/keeper.ts'
 import type { Layer2Facts } from '../layer2/keeper.ts'
 
 export interface AgentFacts extends KeeperFacts {

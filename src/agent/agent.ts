@@ -6,11 +6,11 @@
 //   await runAgentCleanup({ clock, exec, log })         // `bellhop agent --cleanup`: nothing of ours is left on the node
 
 import { readFile } from 'node:fs/promises'
+import type { BackendChoice, DatapathError } from '../datapath/choose.ts'
+import { type RemovedPlace, removeEverything } from '../datapath/cleanup.ts'
+import { rulesOfVips, type VipRules } from '../datapath/desired.ts'
+import { type ForwardKeeper, type KeeperFacts, keepForwardRules } from '../datapath/keeper.ts'
 import { type StatusServer, type StatusSources, startStatusServer } from '../http/status-server.ts'
-import type { BackendName } from '../iptables/backend.ts'
-import type { IptablesError } from '../iptables/errors.ts'
-import { type ForwardKeeper, type KeeperFacts, keepForwardRules } from '../iptables/keeper.ts'
-import { type Removed, removeAll } from '../iptables/reconcile.ts'
 import { policyChains } from '../iptables/render.ts'
 import { createKubeClient } from '../k8s/client.ts'
 import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
@@ -21,7 +21,7 @@ import { type NodeLinks, renderNodeLinks } from '../layer2/links.ts'
 import { type BfdThread, createBfdThread } from '../liveness/bfd-thread.ts'
 import { answerControllers } from '../liveness/controller-answer.ts'
 import { agentAnnotation, agentAnnotationValue, livenessPorts } from '../liveness/watched-sessions.ts'
-import { compareIp, type Ip } from '../net/ip.ts'
+import type { RefusalOptions } from '../nftables/table.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
 import type { Log } from '../runtime/log.ts'
@@ -38,7 +38,10 @@ export interface AgentConfig {
   readonly node: string
   /** 0 = no status server. */
   readonly httpPort: number
-  readonly iptablesBackend: BackendName | 'auto'
+  /** What the node's rules are written with; `auto` finds out what is in use. */
+  readonly backend: BackendChoice
+  /** What to refuse on behalf of Services. */
+  readonly refusals: RefusalOptions
   /** Pause between two looks at the node's rules. */
   readonly checkIntervalMs: number
   /** Chains that Bellhop's jump stays behind in FORWARD. */
@@ -52,7 +55,8 @@ export interface AgentConfig {
 export const agentDefaults = {
   namespace: 'bellhop-system',
   httpPort: 7475,
-  iptablesBackend: 'auto',
+  backend: 'auto',
+  refusals: { sourceRanges: false, unusedPorts: false },
   checkIntervalMs: 10_000,
   stayBehind: policyChains,
   bfd: true,
@@ -63,6 +67,8 @@ export interface AgentDeps {
   readonly random: Random
   readonly exec: Exec
   readonly log: Log
+  /** The kernel's present nftables generation, by which changes of others are seen at once; without it they are looked for. */
+  readonly generation?: () => number | undefined
   /** Ends the agent; it is gone within five seconds. */
   readonly signal: AbortSignal
 }
@@ -94,16 +100,19 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     select: { Vip: { withoutStatus: true } },
     consistency: 'cache',
   })
-  const keeper = keepForwardRules(
-    { backend: config.iptablesBackend, checkIntervalMs: config.checkIntervalMs, stayBehind: config.stayBehind },
-    { exec, clock, log, signal, onTrouble: () => heartbeat.renew(), onInPlace: (vips) => attestation.inPlace(vips) },
-  )
-  const attestation = createAttestation<readonly Ip[]>({ bootId, clock, signal, renew: () => heartbeat.renew() })
+  const keeper = keepForwardRules(config, {
+    ...{ exec, clock, log, signal },
+    ...(deps.generation === undefined ? {} : { generation: deps.generation }),
+    onNews: () => heartbeat.renew(),
+    onInPlace: (rules) => attestation.inPlace(rules),
+  })
+  const attestation = createAttestation<readonly VipRules[]>({ bootId, clock, signal, renew: () => heartbeat.renew() })
   store.onChange(() => {
     if (!store.synced()) return
-    const vips = vipsOf(store)
-    attestation.asked(vips, store.facts().kinds.get('Vip')?.resourceVersion ?? '0', vips)
-    keeper.setVips(vips)
+    const rules = rulesOfVips(store.view().vips.values())
+    const addresses = rules.map(({ address }) => address)
+    attestation.asked(rules, store.facts().kinds.get('Vip')?.resourceVersion ?? '0', addresses)
+    keeper.setVips(rules)
   })
   const layer2 = startLayer2({
     ...{ exec, clock, log, signal, node, store },
@@ -185,8 +194,6 @@ async function boundedAfter(signal: AbortSignal, ms: number, work: Promise<void>
   }
 }
 
-const vipsOf = (store: ClusterStore) => [...store.view().vips.values()].map(({ address }) => address).sort(compareIp)
-
 const isConnected = (store: ClusterStore): boolean => store.facts().kinds.get('Vip')?.phase === 'watching'
 
 /** What the agent still waits for. The API server's absence later on is no reason: the rules stand. */
@@ -202,7 +209,7 @@ function annotationsOf(node: string, facts: KeeperFacts): Readonly<Record<string
   const repairs = Object.values(facts.repairs).reduce((sum, count) => sum + count, 0)
   return {
     'bellhop.io/node': node,
-    'bellhop.io/iptables-backend': facts.backend ?? 'unknown',
+    'bellhop.io/backend': facts.backend ?? 'unknown',
     'bellhop.io/vips': String(facts.vips.IPv4 + facts.vips.IPv6),
     'bellhop.io/rules': String(facts.rules.IPv4 + facts.rules.IPv6),
     'bellhop.io/repairs': String(repairs),
@@ -216,11 +223,11 @@ const linksOf = (links: NodeLinks | undefined): Readonly<Record<string, string>>
 /** Removes every rule and every VIP of ours from this node, whichever back end the rules are in. Needs no API server. */
 export async function runAgentCleanup(
   deps: Pick<AgentDeps, 'clock' | 'exec' | 'log'>,
-): Promise<Result<readonly Removed[], IptablesError | IpError>> {
+): Promise<Result<readonly RemovedPlace[], DatapathError | IpError>> {
   const addresses = await removeAllAddresses(deps.exec)
   if (addresses.ok) deps.log.info({ event: 'layer2-addresses-removed', removed: addresses.value })
   else deps.log.error({ event: 'layer2-addresses-not-removed', ...addresses.error })
-  const outcome = await removeAll(deps)
+  const outcome = await removeEverything(deps)
   if (outcome.ok) deps.log.info({ event: 'forward-rules-removed', removed: outcome.value })
   else deps.log.error({ event: 'forward-rules-not-removed', ...outcome.error })
   return addresses.ok ? outcome : addresses

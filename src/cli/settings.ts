@@ -97,12 +97,27 @@ export const settings = {
     describe: 'record what every BGP session goes through, two files of at most 8 MB a peer, for bellhop replay',
     parse: text,
   }),
-  iptablesBackend: setting({
-    flags: '--iptables-backend <auto|nft|legacy>',
-    env: 'BELLHOP_IPTABLES_BACKEND',
-    describe: 'which iptables to write with; auto = the one kube-proxy uses',
+  backend: setting({
+    flags: '--backend <auto|nft|legacy|nftables>',
+    env: 'BELLHOP_BACKEND',
+    describe: 'what to write the node’s rules with: iptables (nft or legacy), or nftables alone; auto = what is in use',
     fallback: 'auto' as const,
-    parse: oneOf('auto', 'nft', 'legacy'),
+    parse: oneOf('auto', 'nft', 'legacy', 'nftables'),
+  }),
+  enforceSourceRanges: setting({
+    flags: '--enforce-source-ranges <true|false>',
+    env: 'BELLHOP_ENFORCE_SOURCE_RANGES',
+    describe: 'refuse clients outside loadBalancerSourceRanges on the node, for proxies that do not; needs nftables',
+    fallback: false,
+    parse: yesNo,
+  }),
+  refuseUnusedPorts: setting({
+    flags: '--refuse-unused-ports <true|false>',
+    env: 'BELLHOP_REFUSE_UNUSED_PORTS',
+    describe:
+      'refuse what is sent to a VIP on ports that no Service has, so that no default route sends it back; needs nftables',
+    fallback: false,
+    parse: yesNo,
   }),
   checkSeconds: setting({
     flags: '--check-seconds <seconds>',

@@ -3,7 +3,7 @@
 // that a packet has to pass instead of many.
 
 import { addressBits, type Ip, type IpFamily, ipFromBigInt, ipToBigInt } from '../net/ip.ts'
-import { normalizeRanges } from '../net/range.ts'
+import { type IpRange, normalizeRanges } from '../net/range.ts'
 
 /** All addresses whose first `length` bits are those of `first`; the other bits of `first` are zero. */
 export interface Block {
@@ -15,9 +15,12 @@ export interface Block {
 /** Covers the addresses of `family` among `ips`, and no other address: sorted, disjoint. */
 export function coverOf(family: IpFamily, ips: readonly Ip[]): readonly Block[] {
   const single = ips.filter((ip) => ip.includes(':') === (family === 'IPv6')).map(ipToBigInt)
-  const ranges = normalizeRanges(single.map((value) => ({ family, first: value, last: value })))
-  return ranges.flatMap(({ first, last }) => blocksOf(family, first, last))
+  return coverRanges(single.map((value) => ({ family, first: value, last: value })))
 }
+
+/** Covers exactly these ranges: sorted, disjoint. */
+export const coverRanges = (ranges: readonly IpRange[]): readonly Block[] =>
+  normalizeRanges(ranges).flatMap(({ family, first, last }) => blocksOf(family, first, last))
 
 function blocksOf(family: IpFamily, first: bigint, last: bigint): readonly Block[] {
   const bits = addressBits(family)

@@ -22,6 +22,13 @@ export function parseFilterTable(saved: string): FilterTable {
 const withoutHostLength = (rule: string): string =>
   rule.replace(/(--ctorigdst [\d.]+)\/32 /, '$1 ').replace(/(--ctorigdst [\da-f:.]+)\/128 /, '$1 ')
 
+/** Whether somebody else closes FORWARD, or has rules in it: then it has to be opened there. */
+export function forwardInUse(saved: string): boolean {
+  const lines = linesOfTable(saved, 'filter')
+  if (lines.some((line) => line.startsWith(':FORWARD DROP'))) return true
+  return lines.some((line) => line.startsWith('-A FORWARD ') && !line.includes(` ${chainPrefix}`))
+}
+
 function linesOfTable(saved: string, table: string): readonly string[] {
   const lines = saved.split('\n')
   const start = lines.indexOf(`*${table}`)

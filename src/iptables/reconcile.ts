@@ -105,15 +105,28 @@ export async function removeAll(deps: ReconcileDeps): Promise<Result<readonly Re
   const removed: Removed[] = []
   let firstError: IptablesError | undefined
   for (const backend of backends.value) {
-    for (const family of families) {
-      const found = await chainsInAnyTable(backend, family, deps.exec)
-      const outcome =
-        found.ok && found.value > 0
-          ? await reconcile({ backend, family, vips: [], stayBehind: [] }, deps)
-          : (found as Result<unknown, IptablesError>)
-      if (!outcome.ok) firstError ??= outcome.error
-      else if (found.ok && found.value > 0) removed.push({ backend: backend.name, family, chains: found.value })
-    }
+    const outcome = await removeFrom(backend, deps)
+    if (outcome.ok) removed.push(...outcome.value)
+    else firstError ??= outcome.error
+  }
+  return firstError === undefined ? ok(removed) : err(firstError)
+}
+
+/** Removes every jump and chain of ours from one back end, both families. Goes on after an error and returns the first. */
+export async function removeFrom(
+  backend: Backend,
+  deps: ReconcileDeps,
+): Promise<Result<readonly Removed[], IptablesError>> {
+  const removed: Removed[] = []
+  let firstError: IptablesError | undefined
+  for (const family of families) {
+    const found = await chainsInAnyTable(backend, family, deps.exec)
+    const outcome =
+      found.ok && found.value > 0
+        ? await reconcile({ backend, family, vips: [], stayBehind: [] }, deps)
+        : (found as Result<unknown, IptablesError>)
+    if (!outcome.ok) firstError ??= outcome.error
+    else if (found.ok && found.value > 0) removed.push({ backend: backend.name, family, chains: found.value })
   }
   return firstError === undefined ? ok(removed) : err(firstError)
 }

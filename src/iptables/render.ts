@@ -41,7 +41,15 @@ export interface FilterTable {
 export type Chains = ReadonlyMap<string, readonly string[]>
 
 /** What somebody else did to our rules. */
-export type Drift = 'jump-missing' | 'jump-duplicated' | 'jump-misplaced' | 'chain-missing' | 'chain-altered'
+export type Drift =
+  | 'jump-missing'
+  | 'jump-duplicated'
+  | 'jump-misplaced'
+  | 'chain-missing'
+  | 'chain-altered'
+  /** These two of our own nftables table. */
+  | 'table-missing'
+  | 'table-altered'
 
 /**
  * With this many prefixes or fewer a chain is a list; longer ones are split by the next four bits of the address. With 10 000

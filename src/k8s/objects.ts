@@ -98,6 +98,8 @@ export interface Service {
   readonly selector: Readonly<Record<string, string>>
   /** As the user wrote it; whether it is an address is for allocation to say. */
   readonly loadBalancerIP?: string
+  /** Clients that may come (`loadBalancerSourceRanges`, or the older annotation); empty lets everybody in. */
+  readonly sourceRanges: readonly Prefix[]
   readonly ingress: readonly { readonly ip: Ip; readonly ipMode?: 'VIP' | 'Proxy' }[]
   readonly conditions: readonly Condition[]
 }
@@ -226,6 +228,8 @@ export interface VipClaim {
   readonly uid: string
   readonly ports: readonly { readonly protocol: Protocol; readonly port: number }[]
   readonly shareKey: string
+  /** Clients that may come to these ports, for agents that enforce it; absent lets everybody in. */
+  readonly sourceRanges?: readonly Prefix[]
 }
 
 /** What is kept of a status that only its writer looks at: whether it says what it should, and since when its conditions do. */

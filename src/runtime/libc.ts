@@ -124,10 +124,13 @@ function hostOrder32(value: number): Uint8Array {
 // What <sys/socket.h>, <netinet/in.h> and their kin call by these names on Linux.
 export const AF_INET = 2
 export const AF_INET6 = 10
+export const AF_NETLINK = 16
 export const SOCK_STREAM = 1
 export const SOCK_DGRAM = 2
+export const SOCK_RAW = 3
 export const SOCK_NONBLOCK = 0o4000
 export const SOCK_CLOEXEC = 0o2000000
+export const NETLINK_NETFILTER = 12
 export const SOL_IP = 0
 export const SOL_SOCKET = 1
 export const SOL_TCP = 6

@@ -9,12 +9,14 @@ export interface Sharer {
   readonly claim: VipClaim
 }
 
-/** A Service's claim on an address. Ports are sorted, so that their order in the Service means nothing. */
+/** A Service's claim on an address. Lists are sorted, so that their order in the Service means nothing. */
 export function claimOf(service: Service, shareKey: string): VipClaim {
   const ports = service.ports
     .map(({ protocol, port }) => ({ protocol, port }))
     .sort((a, b) => (a.protocol === b.protocol ? a.port - b.port : a.protocol < b.protocol ? -1 : 1))
-  return { namespace: service.meta.namespace, name: service.meta.name, uid: service.meta.uid, ports, shareKey }
+  const { namespace, name, uid } = service.meta
+  const sourceRanges = [...new Set(service.sourceRanges)].sort()
+  return { namespace, name, uid, ports, shareKey, ...(sourceRanges.length === 0 ? {} : { sourceRanges }) }
 }
 
 export function sameClaim(a: VipClaim, b: VipClaim): boolean {
@@ -24,6 +26,7 @@ export function sameClaim(a: VipClaim, b: VipClaim): boolean {
       a.shareKey === b.shareKey &&
       a.name === b.name &&
       a.namespace === b.namespace &&
+      (a.sourceRanges ?? []).join() === (b.sourceRanges ?? []).join() &&
       a.ports.length === b.ports.length &&
       a.ports.every((port, i) => port.port === b.ports[i]?.port && port.protocol === b.ports[i]?.protocol))
   )

@@ -214,7 +214,7 @@ describeWith(
       await agent.stop()
       expect(await node.save('nft')).not.toBe(untouched)
       const removed = must(await runAgentCleanup({ exec: node.exec, clock: systemClock, log: silentLog }))
-      expect(removed.map(({ backend, family }) => `${backend} ${family}`)).toEqual(['nft IPv4', 'nft IPv6'])
+      expect(removed).toEqual(['nft IPv4', 'nft IPv6'])
       expect(await node.save('nft')).toBe(untouched)
     })
   },

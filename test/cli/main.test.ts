@@ -36,7 +36,10 @@ describe('what bellhop prints', () => {
       'controller',
       '--kubeconfig --namespace --name --node --class --default-class --http-port --log-level --log-format',
     ],
-    ['agent', '--kubeconfig --namespace --node --iptables-backend --check-seconds --http-port --cleanup'],
+    [
+      'agent',
+      '--kubeconfig --namespace --node --backend --enforce-source-ranges --refuse-unused-ports --check-seconds --http-port --cleanup',
+    ],
   ])('%s --help names its flags and their variables', async (verb, flags) => {
     const { status, stdout } = await bellhop([verb, '--help'])
     expect(status).toBe(0)
@@ -76,7 +79,7 @@ describe('mistakes', () => {
     [['controller', '--log-level', 'loud'], {}, 'one of debug, info, warn, error is needed, not "loud"'],
     [['agent', '--check-seconds', '0'], {}, 'a whole number from 1 to 3600 is needed, not "0"'],
     [['controller'], { BELLHOP_HTTP_PORT: '70000' }, "value '70000' from env 'BELLHOP_HTTP_PORT' is invalid"],
-    [['agent'], { BELLHOP_IPTABLES_BACKEND: 'ebpf' }, "value 'ebpf' from env 'BELLHOP_IPTABLES_BACKEND' is invalid"],
+    [['agent'], { BELLHOP_BACKEND: 'ebpf' }, "value 'ebpf' from env 'BELLHOP_BACKEND' is invalid"],
   ])('bellhop %j with %j', async (args, env, message) => {
     const { status, stdout, stderr } = await bellhop(args, env)
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' })

@@ -1,9 +1,10 @@
 // Which back end is taken, and what is said when none can be: with programs that answer as the real ones do.
 
 import { describe, expect, test } from 'vitest'
+import { addressesOnly } from '../../src/datapath/desired.ts'
+import { keepForwardRules } from '../../src/datapath/keeper.ts'
 import { chosenBackend, detectBackend, installedBackends } from '../../src/iptables/backend.ts'
 import { explainFailure, isTransient } from '../../src/iptables/errors.ts'
-import { keepForwardRules } from '../../src/iptables/keeper.ts'
 import { waitFor } from '../../src/lab/netns/wait.ts'
 import { parseIp } from '../../src/net/ip.ts'
 import type { Exec, ExecResult } from '../../src/runtime/exec.ts'
@@ -119,7 +120,7 @@ describe('the keeper on a node with trouble', () => {
     const stop = new AbortController()
     const options = { backend: 'nft' as const, checkIntervalMs: 20 }
     const keeper = keepForwardRules(options, { exec, clock: systemClock, log: silentLog, signal: stop.signal })
-    keeper.setVips([must(parseIp(vip))])
+    keeper.setVips(addressesOnly([must(parseIp(vip))]))
     const end = async (): Promise<void> => {
       stop.abort()
       await keeper.ended

@@ -1,8 +1,9 @@
 // What the FORWARD rules do to packets, in a real kernel, on both back ends and in both families.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { addressesOnly } from '../../src/datapath/desired.ts'
+import { keepForwardRules } from '../../src/datapath/keeper.ts'
 import { type Backend, type BackendName, detectBackend } from '../../src/iptables/backend.ts'
-import { keepForwardRules } from '../../src/iptables/keeper.ts'
 import { families, reconcile, removeAll } from '../../src/iptables/reconcile.ts'
 import { policyChains } from '../../src/iptables/render.ts'
 import { waitFor } from '../../src/lab/netns/wait.ts'
@@ -183,7 +184,7 @@ function suite(name: BackendName): void {
         { backend: name, checkIntervalMs: 100 },
         { exec: network.exec, clock: systemClock, log: silentLog, signal: stop.signal },
       )
-      keeper.setVips(vips)
+      keeper.setVips(addressesOnly(vips))
       await waitFor(() => keeper.facts().lastSyncMs !== undefined, { what: 'the first sync' })
       try {
         const input = `*filter\n${commands.join('\n')}\nCOMMIT\n`

@@ -1,13 +1,15 @@
 // The network that the rules are tried in: a client, a node that routes with FORWARD closed and translates the VIP as
 // kube-proxy does, and a pod behind it. What the rules mean is told by whether a request gets through.
 
-import type { BackendName } from '../../src/iptables/backend.ts'
 import type { Namespace } from '../../src/lab/netns/namespace.ts'
 import { createNetwork, type Network } from '../../src/lab/netns/network.ts'
 import { nodeProgram } from '../../src/lab/netns/node-program.ts'
 import { type Ip, parseIp } from '../../src/net/ip.ts'
 import type { Exec } from '../../src/runtime/exec.ts'
 import { must } from '../../src/runtime/result.ts'
+
+/** How kube-proxy and a firewall that closes FORWARD wrote their rules: in one of iptables' kernels, or both in nftables. */
+export type RulesOfOthers = 'nft' | 'legacy' | 'nftables'
 
 export interface NodeNetwork extends AsyncDisposable {
   readonly client: Namespace
@@ -17,8 +19,10 @@ export interface NodeNetwork extends AsyncDisposable {
   readonly exec: Exec
   /** The address that the pod saw, or undefined when the request did not get through. */
   readonly request: (from: Namespace, address: string, port: number) => Promise<string | undefined>
+  /** What came back from a port of the UDP and SCTP servers in the pod: the address that it saw, `associated`, or `nothing`. */
+  readonly ask: (from: Namespace, protocol: 'udp' | 'sctp', address: string, port: number) => Promise<string>
   /** Everything in the tables of a back end, without counters and dates. */
-  readonly save: (backend: BackendName) => Promise<string>
+  readonly save: (backend: RulesOfOthers) => Promise<string>
 }
 
 export const ip = (text: string): Ip => must(parseIp(text))
@@ -30,7 +34,12 @@ export const other6 = ip('2001:db8:1::77')
 export const clientAddresses = ['10.9.1.1', 'fd09:1::1']
 export const podAddresses = ['10.9.2.2', 'fd09:2::2']
 
-export async function createNodeNetwork(backend: BackendName): Promise<NodeNetwork> {
+const protocols = ['tcp', 'udp', 'sctp'] as const
+
+/** Port of the VIP, and port in the pod that it is translated to. */
+export const ports = { tcp: [80, 8080], udp: [53, 5353], sctp: [90, 9090] } as const
+
+export async function createNodeNetwork(backend: RulesOfOthers): Promise<NodeNetwork> {
   const network = await createNetwork({ prefix: 'ipt' })
   try {
     return await build(network, backend)
@@ -40,7 +49,7 @@ export async function createNodeNetwork(backend: BackendName): Promise<NodeNetwo
   }
 }
 
-async function build(network: Network, backend: BackendName): Promise<NodeNetwork> {
+async function build(network: Network, backend: RulesOfOthers): Promise<NodeNetwork> {
   const client = await network.addNamespace('client')
   const node = await network.addNamespace('node', { forwarding: true })
   const pod = await network.addNamespace('pod')
@@ -60,12 +69,17 @@ async function build(network: Network, backend: BackendName): Promise<NodeNetwor
     await namespace.setRoute('default', { via: [{ via: ip(via4) }] })
     await namespace.setRoute('default6', { via: [{ via: ip(via6) }] })
   }
-  for (const [program, vips, target] of [
-    ['iptables', [vip4, other4], '10.9.2.2:8080'],
-    ['ip6tables', [vip6, other6], '[fd09:2::2]:8080'],
-  ] as const) {
-    await node.run([`${program}-${backend}-restore`, '--noflush'], { input: nodeTables(vips, target) })
-  }
+  if (backend === 'nftables') await node.run(['nft', '-f', '-'], { input: nftablesOfOthers })
+  else
+    for (const [program, vips, target] of [
+      ['iptables', [vip4, other4], '10.9.2.2'],
+      ['ip6tables', [vip6, other6], '[fd09:2::2]'],
+    ] as const)
+      await node.run([`${program}-${backend}-restore`, '--noflush'], { input: nodeTables(vips, target) })
+  const echo = pod.spawn(
+    nodeProgram('test/datapath/echo-program.ts', ['serve', String(ports.sctp[1]), String(ports.udp[1])]),
+  )
+  await echo.waitUntil(() => echo.output().includes('listening'), { what: 'the UDP and SCTP servers in the pod' })
   const server = pod.spawn(nodeProgram('src/lab/kubelet/whoami-program.ts', ['pod', 'node', '8080', '0']))
   await server.waitUntil(() => server.output().includes('listening'), { what: 'the server in the pod' })
   return {
@@ -74,7 +88,10 @@ async function build(network: Network, backend: BackendName): Promise<NodeNetwor
     pod,
     exec: (file, args, options) => node.exec([file, ...args], options),
     request,
+    ask: async (from, protocol, address, port) =>
+      (await from.run(nodeProgram('test/datapath/echo-program.ts', ['ask', protocol, address, String(port)]))).trim(),
     save: async (which) => {
+      if (which === 'nftables') return (await node.run(['nft', '-s', 'list', 'ruleset'])).replace(/ # handle \d+/g, '')
       const texts = [await node.run([`iptables-${which}-save`]), await node.run([`ip6tables-${which}-save`])]
       return texts
         .join('')
@@ -104,7 +121,7 @@ async function request(from: Namespace, address: string, port: number): Promise<
 const nodeTables = (vips: readonly string[], target: string): string => `*nat
 :KUBE-SERVICES - [0:0]
 -A PREROUTING -j KUBE-SERVICES
-${vips.map((vip) => `-A KUBE-SERVICES -d ${vip} -p tcp --dport 80 -j DNAT --to-destination ${target}`).join('\n')}
+${vips.flatMap((vip) => protocols.map((name) => `-A KUBE-SERVICES -d ${vip} -p ${name} --dport ${ports[name][0]} -j DNAT --to-destination ${target}:${ports[name][1]}`)).join('\n')}
 COMMIT
 *filter
 :FORWARD DROP [0:0]
@@ -116,4 +133,30 @@ COMMIT
 -A SOMEBODY-ELSE -p tcp --dport 7777 -j REJECT
 -A KUBE-FORWARD -m mark --mark 0x4000/0x4000 -j ACCEPT
 COMMIT
+`
+
+const verdictMap = (vips: readonly string[], name: string): string =>
+  `elements = { ${vips.flatMap((vip) => protocols.map((protocol) => `${vip} . ${protocol} . ${ports[protocol][0]} : goto ${name}-${protocol}`)).join(', ')} }`
+
+// The same node as kube-proxy in nftables mode and a firewall of nftables leave it: tables and chains called as kube-proxy's are.
+const proxyTable = (family: 'ip' | 'ip6', address: string, vips: readonly string[], target: string): string => `
+table ${family} kube-proxy {
+  map service-ips { type ${address} . inet_proto . inet_service : verdict; ${verdictMap(vips, 'external')} }
+  ${protocols.map((name) => `chain external-${name} { meta l4proto ${name} dnat to ${target}:${ports[name][1]}; }`).join('\n  ')}
+  chain services { ${family} daddr . meta l4proto . th dport vmap @service-ips; }
+  chain nat-prerouting { type nat hook prerouting priority dstnat; policy accept; jump services; }
+  chain filter-forward { type filter hook forward priority -110; policy accept; ct state new counter; }
+}`
+
+const nftablesOfOthers = `
+${proxyTable('ip', 'ipv4_addr', [vip4, other4], '10.9.2.2')}
+${proxyTable('ip6', 'ipv6_addr', [vip6, other6], '[fd09:2::2]')}
+table inet firewall {
+  set friends { type ipv4_addr; elements = { 192.0.2.1 }; }
+  chain forward {
+    type filter hook forward priority filter; policy drop;
+    tcp dport 7777 reject
+    ip saddr @friends accept
+  }
+}
 `

@@ -3,6 +3,8 @@
 
 import { describe, expect, test } from 'vitest'
 import type { ClusterView, Service, Vip, VipPool } from '../../src/k8s/objects.ts'
+import { parsePrefix } from '../../src/net/prefix.ts'
+import { must } from '../../src/runtime/result.ts'
 import { allocate } from '../../src/vip/allocate.ts'
 import { allocatedCondition } from '../../src/vip/conditions.ts'
 import { loadBalancerFinalizer } from '../../src/vip/service-class.ts'
@@ -467,6 +469,20 @@ describe('6. sharing', () => {
       '10.0.0.0 is asked for, but port 80/TCP on it is taken by default/a',
     ])
   })
+})
+
+test('who may come is recorded with the claim, for the agents, in an order of its own, and follows the Service', () => {
+  const ranges = ['10.1.0.0/16', '10.0.0.0/16', '10.1.0.0/16'].map((text) => must(parsePrefix(text)))
+  const at = scene({ services: [service('web', { sourceRanges: ranges })] })
+  const recorded = () => at.world.objects.vips.get('10.0.0.0')?.services[0]?.sourceRanges
+  at.settle()
+  expect(recorded()).toEqual(['10.0.0.0/16', '10.1.0.0/16'])
+  at.edit('web', (of) => ({ ...of, sourceRanges: ranges.slice(1, 2) }))
+  at.settle()
+  expect(recorded()).toEqual(['10.0.0.0/16'])
+  at.edit('web', (of) => ({ ...of, sourceRanges: [] }))
+  at.settle()
+  expect([recorded(), at.shown('web')]).toEqual([undefined, '10.0.0.0'])
 })
 
 describe('7. order of writes', () => {

@@ -71,6 +71,7 @@ export function service(path: string, { meta: metaOver, annotations, ingress, ..
     externalTrafficPolicy: 'Cluster',
     ports: [port(80)],
     selector: { app: name },
+    sourceRanges: [],
     ingress: (ingress ?? []).map((text) => ({ ip: ip(text), ipMode: 'VIP' as const })),
     conditions: [],
     ...over,

@@ -2,6 +2,8 @@
 
 import { hostname } from 'node:os'
 import { agentDefaults, runAgent, runAgentCleanup } from '../../agent/agent.ts'
+import type { BackendChoice } from '../../datapath/choose.ts'
+import { openGenerationSource } from '../../nftables/generation.ts'
 import { systemExec } from '../../runtime/exec.ts'
 import type { LogLevel } from '../../runtime/log.ts'
 import { systemClock } from '../../runtime/system-clock.ts'
@@ -13,7 +15,9 @@ export interface AgentFlags {
   readonly kubeconfig?: string
   readonly namespace: string
   readonly node?: string
-  readonly iptablesBackend: 'auto' | 'nft' | 'legacy'
+  readonly backend: BackendChoice
+  readonly enforceSourceRanges: boolean
+  readonly refuseUnusedPorts: boolean
   readonly checkSeconds: number
   readonly httpPort: number
   readonly bfd: boolean
@@ -29,6 +33,8 @@ export const agentVerb = (flags: AgentFlags): Promise<void> =>
       if (!outcome.ok) throw new Error(outcome.error.message)
       return
     }
+    const generations = openGenerationSource()
+    if (!generations.ok) log.info({ event: 'rules-not-followed', because: generations.error })
     await runAgent(
       {
         ...agentDefaults,
@@ -36,11 +42,15 @@ export const agentVerb = (flags: AgentFlags): Promise<void> =>
         namespace: flags.namespace,
         node: flags.node ?? hostname(),
         httpPort: flags.httpPort,
-        iptablesBackend: flags.iptablesBackend,
+        backend: flags.backend,
+        refusals: { sourceRanges: flags.enforceSourceRanges, unusedPorts: flags.refuseUnusedPorts },
         checkIntervalMs: flags.checkSeconds * 1000,
         bfd: flags.bfd,
         version,
       },
-      { clock: systemClock, random: Math.random, exec: systemExec, log, signal },
+      {
+        ...{ clock: systemClock, random: Math.random, exec: systemExec, log, signal },
+        ...(generations.ok ? { generation: generations.value.read } : {}),
+      },
     )
   })

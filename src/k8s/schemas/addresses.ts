@@ -1,7 +1,8 @@
 // Addresses, AS numbers and communities inside objects: the parsers of net/, with refusals in operators' words.
 
 import { type Asn, parseAsn } from '../../net/asn.ts'
-import { type Ip, parseIp } from '../../net/ip.ts'
+import { addressBits, familyOf, type Ip, parseIp } from '../../net/ip.ts'
+import { type Prefix, prefixOf } from '../../net/prefix.ts'
 import { type IpRange, type RangeError as IpRangeError, parseRange } from '../../net/range.ts'
 import type { Fields } from './fields.ts'
 
@@ -35,6 +36,15 @@ export function lenientIps(texts: readonly unknown[]): readonly Ip[] {
   // A list that grew has room for sixteen more; a cluster has a list of one for each of its pods.
   return found.slice()
 }
+
+/** Every network in `texts` that is one, with host bits cleared as Kubernetes reads them. */
+export const lenientPrefixes = (texts: readonly unknown[]): readonly Prefix[] =>
+  texts.flatMap((text) => {
+    const [address = '', length = '', ...rest] = typeof text === 'string' ? text.trim().split('/') : []
+    const ip = parseIp(address)
+    if (!ip.ok || rest.length > 0 || !/^\d{1,3}$/.test(length)) return []
+    return Number(length) <= addressBits(familyOf(ip.value)) ? [prefixOf(ip.value, Number(length))] : []
+  })
 
 /** The AS number at `key`, or undefined (absent, or refused). */
 export function asnAt(fields: Fields, key: string): Asn | undefined {

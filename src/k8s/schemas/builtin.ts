@@ -2,6 +2,7 @@
 // inside a slice is skipped, an unknown enum value falls back to the field's default, and what nobody reads is left behind.
 
 import { familyOf, type Ip, type IpFamily, isLinkLocal } from '../../net/ip.ts'
+import type { Prefix } from '../../net/prefix.ts'
 import { asList, asObject, asText, type RawObject } from '../json.ts'
 import {
   type Endpoint,
@@ -15,7 +16,7 @@ import {
   type Service,
   type ServicePort,
 } from '../objects.ts'
-import { lenientIps } from './addresses.ts'
+import { lenientIps, lenientPrefixes } from './addresses.ts'
 import { parseConditions, parseMeta } from './meta.ts'
 
 type SubObject = RawObject | undefined
@@ -49,6 +50,7 @@ export function parseService(raw: unknown, meta: ObjectMeta): Service {
     ports: (asList(spec?.['ports']) ?? []).flatMap(servicePort),
     selector: textMap(spec?.['selector']),
     ...(loadBalancerIP === undefined || loadBalancerIP === '' ? {} : { loadBalancerIP }),
+    sourceRanges: sourceRangesOf(spec, meta),
     ingress: ingressOf(status),
     conditions: parseConditions(status?.['conditions']),
   }
@@ -59,6 +61,14 @@ function familiesOf(spec: SubObject, clusterIPs: readonly Ip[]): readonly IpFami
   const families = (asList(spec?.['ipFamilies']) ?? []).filter((item) => item === 'IPv4' || item === 'IPv6')
   if (families.length > 0) return families
   return clusterIPs.map(familyOf)
+}
+
+const sourceRangesAnnotation = 'service.beta.kubernetes.io/load-balancer-source-ranges'
+
+// The field wins over the annotation that came before it, as for kube-proxy.
+function sourceRangesOf(spec: SubObject, { annotations }: ObjectMeta): readonly Prefix[] {
+  const listed = asList(spec?.['loadBalancerSourceRanges']) ?? []
+  return lenientPrefixes(listed.length > 0 ? listed : (annotations[sourceRangesAnnotation] ?? '').split(','))
 }
 
 function servicePort(raw: unknown): readonly ServicePort[] {

@@ -4,7 +4,7 @@ import { vipName } from '../../vip/vip-name.ts'
 import { asObject } from '../json.ts'
 import type { ObjectMeta, Protocol, Vip, VipClaim, VipHold, VipLayer2 } from '../objects.ts'
 import { digestOf } from '../status-match.ts'
-import { ipAt } from './addresses.ts'
+import { ipAt, lenientPrefixes } from './addresses.ts'
 import type { Fields } from './fields.ts'
 
 /** Problems are noted on `spec`; undefined without an address. */
@@ -58,6 +58,7 @@ function layer2Of(spec: Fields): VipLayer2 | undefined {
 }
 
 function claimOf(claim: Fields): VipClaim {
+  const sourceRanges = lenientPrefixes(claim.texts('sourceRanges'))
   return {
     namespace: neededText(claim, 'namespace'),
     name: neededText(claim, 'name'),
@@ -67,5 +68,6 @@ function claimOf(claim: Fields): VipClaim {
       port: port.integer('port', { min: 1, max: 65_535 }) ?? 0,
     })),
     shareKey: claim.text('shareKey') ?? '',
+    ...(sourceRanges.length === 0 ? {} : { sourceRanges }),
   }
 }

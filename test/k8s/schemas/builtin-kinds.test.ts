@@ -61,6 +61,7 @@ test('a dual-stack LoadBalancer Service in full', () => {
       ],
       selector: { app: 'web' },
       loadBalancerIP: '203.0.113.9',
+      loadBalancerSourceRanges: ['10.1.2.3/8', ' 2001:db8::/32 ', 'nonsense'],
     },
     status: {
       loadBalancer: {
@@ -84,6 +85,7 @@ test('a dual-stack LoadBalancer Service in full', () => {
     ],
     selector: { app: 'web' },
     loadBalancerIP: '203.0.113.9',
+    sourceRanges: ['10.0.0.0/8', '2001:db8::/32'],
     ingress: [{ ip: '203.0.113.10', ipMode: 'VIP' }, { ip: '2001:db8::1' }],
     conditions: [{ type: 'bellhop.io/Allocated', status: 'True', reason: 'R', message: 'm', lastTransitionTime: 't' }],
   })
@@ -99,6 +101,14 @@ test.each<[string, unknown, Partial<KindValues['Service']>]>([
   ],
 ])('a Service %s', (_what, spec, expected) => {
   expect(value('Service', { metadata: metadata(), spec })).toMatchObject(expected)
+})
+
+test('source ranges stood in an annotation before there was a field, which wins', () => {
+  const annotations = { 'service.beta.kubernetes.io/load-balancer-source-ranges': '192.0.2.0/24, 2001:db8::/32' }
+  const read = (spec: Record<string, unknown>) =>
+    value('Service', { metadata: metadata({ annotations }), spec }).sourceRanges
+  expect(read({})).toEqual(['192.0.2.0/24', '2001:db8::/32'])
+  expect(read({ loadBalancerSourceRanges: ['10.0.0.0/8'] })).toEqual(['10.0.0.0/8'])
 })
 
 const slice = (more: Record<string, unknown>): Record<string, unknown> => ({

@@ -201,6 +201,11 @@ test('a Vip carries its claims and its hold', () => {
     address: '203.0.113.10',
     services: [{ ...claim, shareKey: '' }],
   })
+  const restricted = { ...claim, sourceRanges: ['10.0.0.0/8'] }
+  expect(
+    value('Vip', raw({ address: '203.0.113.10', pool: 'p', services: [restricted] }, { name: '203.0.113.10' }))
+      .services,
+  ).toEqual([{ ...restricted, shareKey: '' }])
   const hold = { namespace: 'default', name: 'web', until: '2026-01-01T00:00:00Z' }
   expect(
     value(

@@ -1,0 +1,33 @@
+// What a node's datapath has to know of the VIPs: their addresses, the ports that Services have on them, and who may come.
+// One value for every back end, made from Vip objects by the agent and compared by nobody: each back end compares what it
+// makes of it. Pure.
+
+import type { Protocol, Vip } from '../k8s/objects.ts'
+import { compareIp, type Ip } from '../net/ip.ts'
+import type { Prefix } from '../net/prefix.ts'
+
+/** A port of a Service on a VIP. */
+export interface VipPort {
+  readonly protocol: Protocol
+  readonly port: number
+  /** `loadBalancerSourceRanges`; empty lets everybody in. */
+  readonly sourceRanges: readonly Prefix[]
+}
+
+export interface VipRules {
+  readonly address: Ip
+  readonly ports: readonly VipPort[]
+}
+
+/** The VIPs, sorted by address. */
+export const rulesOfVips = (vips: Iterable<Vip>): readonly VipRules[] =>
+  [...vips].map(rulesOfVip).sort((a, b) => compareIp(a.address, b.address))
+
+const rulesOfVip = ({ address, services }: Vip): VipRules => ({
+  address,
+  ports: services.flatMap(({ ports, sourceRanges = [] }) => ports.map((port) => ({ ...port, sourceRanges }))),
+})
+
+/** VIPs of which nothing but the address is known. */
+export const addressesOnly = (vips: readonly Ip[]): readonly VipRules[] =>
+  vips.map((address) => ({ address, ports: [] }))

@@ -1,0 +1,92 @@
+// Reads what `nft -j` prints into the parts that concern us: base chains at hook forward, what of ours is in which table, and our
+// own table as one text to compare. Comparing with what the kernel gave back after our own last write, not with what we wrote,
+// spares us to know how each version of nft writes a set or a rule back.
+
+import { asList, asObject, asText } from '../k8s/json.ts'
+import {
+  type ForwardChain,
+  type ObservedRule,
+  type ObservedTable,
+  openingChain,
+  setPrefix,
+  type TableFamily,
+  type TableName,
+} from './openings.ts'
+
+type Item = Readonly<Record<string, unknown>>
+
+/** The items of `nft -j list ...`; empty for what is no such text. */
+function itemsOf(json: string): readonly Item[] {
+  if (json.trim() === '') return []
+  const parsed: unknown = JSON.parse(json)
+  return (asList(asObject(parsed)?.['nftables']) ?? []).map(asObject).filter((item) => item !== undefined)
+}
+
+const ofKind = (items: readonly Item[], kind: string): readonly Item[] =>
+  items.map((item) => asObject(item[kind])).filter((item) => item !== undefined)
+
+const families: readonly TableFamily[] = ['ip', 'ip6', 'inet']
+
+/** From `nft -j list chains`: base chains at hook forward that packets of IPv4 or IPv6 meet. */
+export function forwardChains(json: string): readonly ForwardChain[] {
+  return ofKind(itemsOf(json), 'chain').flatMap((item) => {
+    const family = families.find((candidate) => candidate === item['family'])
+    if (item['hook'] !== 'forward' || item['type'] !== 'filter' || family === undefined) return []
+    return [
+      {
+        family,
+        name: asText(item['table']) ?? '',
+        chain: asText(item['name']) ?? '',
+        policy: item['policy'] === 'drop' ? 'drop' : 'accept',
+      },
+    ]
+  })
+}
+
+/** From `nft -j list chains`: every table with a chain, ours and anybody's. */
+export const tablesWithChains = (json: string): ReadonlySet<string> =>
+  new Set(ofKind(itemsOf(json), 'chain').map((item) => `${asText(item['family'])} ${asText(item['table'])}`))
+
+/** From `nft -j list table <family> <name>`. */
+export function parseTable(json: string, { family, name }: TableName): ObservedTable {
+  const items = itemsOf(json)
+  const chains = ofKind(items, 'chain')
+  const rules = ofKind(items, 'rule')
+  const sets = ofKind(items, 'set').filter((set) => asText(set['name'])?.startsWith(setPrefix))
+  const ownChain = chains.some((chain) => chain['name'] === openingChain)
+  const expected = family === 'inet' ? 2 : 1
+  const complete = ownChain && sets.length === expected
+  const ownRules = rules.filter((rule) => rule['chain'] === openingChain)
+  return {
+    family,
+    name,
+    forward: forwardChains(json).map((chain) => ({
+      ...chain,
+      rules: rules.filter((rule) => rule['chain'] === chain.chain).map(observedRule),
+    })),
+    ...(complete ? { ours: canonical([...sets, ...ownRules]) } : {}),
+    chains: ownChain ? [openingChain] : [],
+    sets: sets.map((set) => asText(set['name']) ?? ''),
+  }
+}
+
+/** A whole table as one text: equal texts mean equal tables. Handles, counters and the order of elements are left out. */
+export const fingerprintOf = (json: string): string => canonical(itemsOf(json).filter((item) => !('metainfo' in item)))
+
+const canonical = (items: readonly unknown[]): string =>
+  JSON.stringify(items, (key, value: unknown) => {
+    if (key === 'handle' || key === 'packets' || key === 'bytes') return undefined
+    if (key === 'elem' && Array.isArray(value)) return value.map((element) => JSON.stringify(element)).sort()
+    return value
+  })
+
+function observedRule(rule: Item): ObservedRule {
+  const expressions = (asList(rule['expr']) ?? []).map(asObject).filter((expression) => expression !== undefined)
+  const target = expressions.map((expression) => asText(asObject(expression['jump'])?.['target'])).find(Boolean)
+  const conditional = expressions.some((expression) => 'match' in expression || 'limit' in expression)
+  return {
+    handle: Number(rule['handle']),
+    isJump: target === openingChain,
+    refusesAll: !conditional && expressions.some((expression) => 'drop' in expression || 'reject' in expression),
+  }
+}

@@ -1,0 +1,129 @@
+// Base chains of others that close a node's forwarding by nftables, and the way through them: a jump in front of such a chain to
+// a chain of ours in the same table, which accepts connections to VIPs by sets. It has to stand in their table, because an accept
+// ends only the base chain it is reached from and a chain can be jumped to from its own table alone. Recognised as ours after
+// amnesia by name; rules of others are neither named nor moved. Pure: observe.ts reads, reconcile.ts runs the text.
+
+import type { Drift } from '../iptables/render.ts'
+import { familyOf, type Ip } from '../net/ip.ts'
+import { ownTable } from './table.ts'
+
+export type TableFamily = 'ip' | 'ip6' | 'inet'
+
+export interface TableName {
+  readonly family: TableFamily
+  readonly name: string
+}
+
+/** A base chain at hook forward. */
+export interface ForwardChain extends TableName {
+  readonly chain: string
+  readonly policy: 'accept' | 'drop'
+}
+
+export interface ObservedRule {
+  readonly handle: number
+  /** Jumps to our chain. */
+  readonly isJump: boolean
+  /** Drops or rejects whatever reaches it. */
+  readonly refusesAll: boolean
+}
+
+/** A table that has a base chain at hook forward. */
+export interface ObservedTable extends TableName {
+  readonly forward: readonly (ForwardChain & { readonly rules: readonly ObservedRule[] })[]
+  /** What of ours is in it, as text to compare: absent without our chain or one of our sets. */
+  readonly ours?: string
+  /** Names of ours that are there, for removing them. */
+  readonly chains: readonly string[]
+  readonly sets: readonly string[]
+}
+
+export const openingChain = 'bellhop-forward'
+export const setPrefix = 'bellhop-'
+const jumpRule = `jump ${openingChain} comment "bellhop: accept connections to VIPs"`
+
+// What iptables-nft keeps is iptables' business; kube-proxy and the network plugins close nothing as a whole, and a chain of
+// theirs that ends in a drop is about pods of their own.
+const leftAlone = (table: TableName): boolean =>
+  (table.family === ownTable.family && table.name === ownTable.name) ||
+  /^(kube-|cali|cilium|antrea|flannel|kindnet)/i.test(table.name)
+
+/** Whether iptables made it: then it is opened by iptables. */
+export const isIptables = ({ family, name, chain }: ForwardChain): boolean =>
+  family !== 'inet' && name === 'filter' && chain === 'FORWARD'
+
+/** Tables worth a closer look. */
+export const mayClose = (chain: ForwardChain): boolean => !isIptables(chain) && !leftAlone(chain)
+
+const closes = ({ policy, rules }: ObservedTable['forward'][number]): boolean =>
+  policy === 'drop' || rules.some(({ refusesAll }) => refusesAll)
+
+/** The tables that must be opened, by their closing chains. */
+export const closedTables = (tables: readonly ObservedTable[]): readonly ObservedTable[] =>
+  tables.filter(({ forward }) => forward.some(closes))
+
+const familiesOf = ({ family }: TableName): readonly ('4' | '6')[] =>
+  family === 'ip' ? ['4'] : family === 'ip6' ? ['6'] : ['4', '6']
+
+const types = { '4': 'ipv4_addr', '6': 'ipv6_addr' } as const
+const words = { '4': 'ip', '6': 'ip6' } as const
+
+/**
+ * The nft text that opens `table` for exactly `vips`. `rewrite`: our chain and sets are not as they were left, or not known.
+ * Undefined when nothing is to be done.
+ */
+export function planOpening(
+  table: ObservedTable,
+  vips: readonly Ip[],
+  options: { readonly rewrite: boolean },
+): string | undefined {
+  const at = `${table.family} ${table.name}`
+  const lines: string[] = []
+  if (options.rewrite)
+    for (const digit of familiesOf(table)) {
+      const set = `${setPrefix}vips${digit}`
+      const own = vips.filter((vip) => familyOf(vip) === (digit === '4' ? 'IPv4' : 'IPv6'))
+      lines.push(`add set ${at} ${set} { type ${types[digit]}; }`, `flush set ${at} ${set}`)
+      if (own.length > 0) lines.push(`add element ${at} ${set} { ${own.join(', ')} }`)
+    }
+  if (options.rewrite) {
+    lines.push(`add chain ${at} ${openingChain}`, `flush chain ${at} ${openingChain}`)
+    for (const digit of familiesOf(table))
+      lines.push(
+        `add rule ${at} ${openingChain} ct status dnat ct original ${words[digit]} daddr @${setPrefix}vips${digit} counter accept`,
+      )
+  }
+  for (const { chain, rules, ...base } of table.forward) {
+    const jumps = rules.filter(({ isJump }) => isJump)
+    const wanted = closes({ chain, rules, ...base })
+    if (wanted && jumps.length === 1 && rules[0]?.isJump === true) continue
+    lines.push(...jumps.map(({ handle }) => `delete rule ${at} ${chain} handle ${handle}`))
+    if (wanted) lines.push(`insert rule ${at} ${chain} ${jumpRule}`)
+  }
+  return lines.length === 0 ? undefined : `${lines.join('\n')}\n`
+}
+
+/** The nft text that takes everything of ours out of `table`, or undefined when there is nothing. */
+export function planClosing(table: ObservedTable): string | undefined {
+  const at = `${table.family} ${table.name}`
+  const lines = table.forward.flatMap(({ chain, rules }) =>
+    rules.filter(({ isJump }) => isJump).map(({ handle }) => `delete rule ${at} ${chain} handle ${handle}`),
+  )
+  lines.push(...table.chains.flatMap((chain) => [`flush chain ${at} ${chain}`, `delete chain ${at} ${chain}`]))
+  lines.push(...table.sets.map((set) => `delete set ${at} ${set}`))
+  return lines.length === 0 ? undefined : `${lines.join('\n')}\n`
+}
+
+/** What somebody else did to an opening of ours, which looked like `lastOurs` when it was left. */
+export function openingDrift(table: ObservedTable, lastOurs: string): readonly Drift[] {
+  const drifts: Drift[] = []
+  for (const chain of table.forward.filter(closes)) {
+    const jumps = chain.rules.filter(({ isJump }) => isJump).length
+    if (jumps === 0) drifts.push('jump-missing')
+    else if (jumps > 1) drifts.push('jump-duplicated')
+    else if (chain.rules[0]?.isJump !== true) drifts.push('jump-misplaced')
+  }
+  if (table.ours === undefined) drifts.push('chain-missing')
+  else if (table.ours !== lastOurs) drifts.push('chain-altered')
+  return [...new Set(drifts)]
+}

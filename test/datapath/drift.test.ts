@@ -1,0 +1,134 @@
+// What others do to the rules of VIPs in nftables, and what becomes of it: mended within seconds, counted by kind, and nothing of
+// theirs touched. (The same for iptables: test/iptables/forward.test.ts.)
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { addressesOnly, type VipRules } from '../../src/datapath/desired.ts'
+import { type KeeperNews, keepForwardRules } from '../../src/datapath/keeper.ts'
+import type { Drift } from '../../src/iptables/render.ts'
+import { nodeProgram } from '../../src/lab/netns/node-program.ts'
+import type { LabProcess } from '../../src/lab/netns/process.ts'
+import { waitFor } from '../../src/lab/netns/wait.ts'
+import { silentLog } from '../../src/runtime/log.ts'
+import { systemClock } from '../../src/runtime/system-clock.ts'
+import { clientAddresses, createNodeNetwork, type NodeNetwork, vip4, vip6 } from '../iptables/node-network.ts'
+import { describeWith } from '../support/privileges.ts'
+
+const vips: readonly VipRules[] = addressesOnly([vip4, vip6]).map((vip) => ({
+  ...vip,
+  ports: [{ protocol: 'TCP', port: 80, sourceRanges: [] }],
+}))
+const refusals = { sourceRanges: true, unusedPorts: true }
+const hour = 3_600_000
+const curlCouldNotConnect = 7
+
+describeWith({ netns: true, programs: ['nft', 'curl'] }, 'interference with rules in nftables', () => {
+  let network: NodeNetwork
+  let theirs: string
+  let reporter: LabProcess
+  let generation: number | undefined
+
+  const nft = (commands: string): Promise<string> => network.node.run(['nft', '-f', '-'], { input: commands })
+  /** The tables without what is ours. */
+  const foreign = async (): Promise<string> => {
+    const saved = await network.save('nftables')
+    return saved
+      .replace(/^table inet bellhop \{$[\s\S]*?^\}\n/m, '')
+      .replace(/^\t(set|chain) bellhop-\S+ \{$[\s\S]*?^\t\}\n\n?/gm, '')
+      .replace(/^.*jump bellhop-forward.*\n/gm, '')
+      .replace(/\n+/g, '\n')
+  }
+
+  beforeAll(async () => {
+    network = await createNodeNetwork('nftables')
+    theirs = await foreign()
+    // The kernel is asked inside the node's namespace; the keeper of this test lives outside of it.
+    reporter = network.node.spawn(nodeProgram('test/nftables/generation-program.ts'))
+    reporter.onLine((line) => {
+      generation = Number(line)
+    })
+    await reporter.waitUntil(() => generation !== undefined, { what: 'the generation of the rules' })
+  })
+  afterAll(() => network?.[Symbol.asyncDispose]())
+
+  const interference: readonly (readonly [what: string, commands: string, kind: Drift])[] = [
+    ['deleting our table', 'delete table inet bellhop', 'table-missing'],
+    ['emptying a set of ours', 'flush set inet bellhop vips4', 'table-altered'],
+    ['emptying a chain of ours', 'flush chain inet bellhop unused', 'table-altered'],
+    ['adding to our chain', 'insert rule inet bellhop unused4 accept', 'table-altered'],
+    ['emptying the firewall’s chain', 'flush chain inet firewall forward', 'jump-missing'],
+    ['pushing a rule in front', 'insert rule inet firewall forward counter drop', 'jump-misplaced'],
+    ['emptying our chain in their table', 'flush chain inet firewall bellhop-forward', 'chain-altered'],
+    ['emptying our set in their table', 'flush set inet firewall bellhop-vips4', 'chain-altered'],
+    ['doubling our jump', 'add rule inet firewall forward jump bellhop-forward', 'jump-duplicated'],
+    [
+      'a firewall that is reloaded as firewalld does, table and all',
+      'delete table inet firewall; table inet firewall { set friends { type ipv4_addr; elements = { 192.0.2.1 }; }; chain forward { type filter hook forward priority filter; policy drop; tcp dport 7777 reject; ip saddr @friends accept; }; }',
+      'jump-missing',
+    ],
+  ]
+
+  // Once by looking every tenth of a second, once because the kernel says that something changed.
+  for (const [how, checkIntervalMs, cases] of [
+    ['by looking again', 100, interference],
+    ['at the kernel’s word', hour, interference.filter(([what]) => /deleting|reloaded/.test(what))],
+  ] as const)
+    test.each(cases)(`%s is mended and counted, ${how}`, async (_what, commands, kind) => {
+      const stop = new AbortController()
+      const news: KeeperNews[] = []
+      const keeper = keepForwardRules(
+        { backend: 'auto', checkIntervalMs, refusals },
+        {
+          ...{ exec: network.exec, clock: systemClock, log: silentLog, signal: stop.signal },
+          onNews: (item) => news.push(item),
+          ...(checkIntervalMs === hour ? { generation: () => generation } : {}),
+        },
+      )
+      try {
+        keeper.setVips(vips)
+        await waitFor(() => keeper.facts().lastSyncMs !== undefined, { what: 'the first sync' })
+        await nft(commands)
+        await waitFor(() => keeper.facts().repairs[kind] > 0, { what: `a repair of ${kind}` })
+        expect(await network.request(network.client, vip4, 80)).toBe(clientAddresses[0])
+        // Refused by our table, not by the firewall's policy, which would say nothing.
+        const refused = await network.client.exec(['curl', '-sS', '--max-time', '5', `http://${vip4}:81/`])
+        expect(refused.status).toBe(curlCouldNotConnect)
+        expect(news).toContainEqual(expect.objectContaining({ type: 'repaired' }))
+      } finally {
+        stop.abort()
+        await keeper.ended
+        await nft(`flush chain inet firewall forward
+          add rule inet firewall forward tcp dport 7777 reject
+          add rule inet firewall forward ip saddr @friends accept`)
+      }
+      expect(await foreign()).toBe(theirs)
+    })
+
+  test('while nothing changes nobody looks', async () => {
+    const stop = new AbortController()
+    let runs = 0
+    const keeper = keepForwardRules(
+      { backend: 'nftables', checkIntervalMs: 50 },
+      {
+        exec: (...args) => {
+          runs++
+          return network.exec(...args)
+        },
+        ...{ clock: systemClock, log: silentLog, signal: stop.signal, generation: () => generation },
+      },
+    )
+    try {
+      keeper.setVips(vips)
+      const quiet = async (): Promise<boolean> => {
+        const before = runs
+        await new Promise((resolve) => setTimeout(resolve, 1500))
+        return keeper.facts().lastSyncMs !== undefined && runs === before
+      }
+      await waitFor(quiet, { what: 'a second and a half without a program run' })
+      await nft('flush chain inet firewall forward')
+      await waitFor(() => keeper.facts().repairs['jump-missing'] === 1, { what: 'the repair' })
+    } finally {
+      stop.abort()
+      await keeper.ended
+    }
+  })
+})

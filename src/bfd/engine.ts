@@ -90,6 +90,8 @@ interface Running extends Due {
   packetsIn: number
   packetsOut: number
   sendError: string | undefined
+  /** While a silence is told that is not a dead host's. */
+  excused: boolean
   /** As it was last told. */
   error: string | undefined
 }
@@ -210,6 +212,7 @@ class Engine implements BfdEngine {
       packetsIn: 0,
       packetsOut: 0,
       sendError: undefined,
+      excused: false,
       error: undefined,
       dueMs: never,
       place: -1,
@@ -324,6 +327,7 @@ class Engine implements BfdEngine {
     running.packetsIn++
     running.heardAtMs = this.#options.clock.monotonicMs()
     running.forgiven = false
+    running.sender?.forgetRefusal()
     this.#step(running, { type: 'packet', packet })
     const patienceMs = (2 * detectionTime(running.session)) / 1000
     running.authentication = remembered(running.authentication, running.heardAtMs + patienceMs)
@@ -394,6 +398,7 @@ class Engine implements BfdEngine {
             to: action.to,
             diagnostic: action.diagnostic,
             remoteState: running.session.remote.state,
+            ...(running.excused ? { excused: true } : {}),
           })
           break
       }
@@ -517,7 +522,11 @@ class Engine implements BfdEngine {
     if (stalled && !running.forgiven && session.state === 'Up') {
       running.forgiven = true
       running.detectAtMs = now + detectionTime(session) / session.remote.detectMult / 1000
-    } else this.#step(running, { type: 'detection-timer' })
+      return
+    }
+    running.excused = running.sendError !== undefined || running.sender?.wasRefused() === true
+    this.#step(running, { type: 'detection-timer' })
+    running.excused = false
   }
 }
 

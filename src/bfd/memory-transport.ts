@@ -28,6 +28,8 @@ export interface BfdHost {
   readonly stall: () => void
   /** It runs again: first the timers that are due, then the packets, as an event loop has it. */
   readonly resume: () => void
+  /** The process ends without a word; the host stays, and says of every packet that nobody listens. */
+  readonly kill: () => void
   /** Another program holds the port. */
   readonly occupy: (hops: BfdHops) => void
   readonly vacate: (hops: BfdHops) => void
@@ -41,13 +43,15 @@ export interface BfdNetwork {
   /** How many routers are between any two hosts. */
   readonly setRouters: (count: number) => void
   /** Sends a packet that no transport would. */
-  readonly inject: (packet: {
-    readonly from: Ip
-    readonly to: Ip
-    readonly hops: BfdHops
-    readonly ttl: number
-    readonly bytes: Uint8Array
-  }) => void
+  readonly inject: (packet: Packet) => void
+}
+
+interface Packet {
+  readonly from: Ip
+  readonly to: Ip
+  readonly hops: BfdHops
+  readonly ttl: number
+  readonly bytes: Uint8Array
 }
 
 interface MemoryListener {
@@ -78,18 +82,21 @@ export function createBfdNetwork(options: { readonly clock: Clock; readonly late
   let isLost: (from: Ip, to: Ip) => boolean = () => false
   let routers = 0
 
-  const arrive = (host: Host, hops: BfdHops, source: BfdSource, to: Ip, ttl: number, bytes: Uint8Array): void => {
+  /** Whether somebody has the port. */
+  const arrive = (host: Host, hops: BfdHops, source: BfdSource, to: Ip, ttl: number, bytes: Uint8Array): boolean => {
     const listener = [...host.listeners.values()].find(
       ({ place }) =>
         place.hops === hops && place.family === familyOf(to) && (place.address === undefined || place.address === to),
     )
-    if (listener === undefined || !passes(listener, source.address, ttl)) return
+    if (listener === undefined) return host.occupied.has(hops)
+    if (!passes(listener, source.address, ttl)) return true
     const datagram: BfdDatagram = { bytes, source: () => source }
     if (!host.stalled) listener.handlers.received(datagram)
     else if (listener.waiting.length < waitingMax) listener.waiting.push(datagram)
+    return true
   }
 
-  const inject: BfdNetwork['inject'] = ({ from, to, hops, ttl, bytes }) => {
+  const carry = ({ from, to, hops, ttl, bytes }: Packet, refused: () => void): void => {
     if (isLost(from, to)) return
     const copy = bytes.slice()
     // A link delays, but does not reorder.
@@ -98,8 +105,10 @@ export function createBfdNetwork(options: { readonly clock: Clock; readonly late
     const atMs = Math.max(now + latencyMs(), lastArrivalMs.get(link) ?? 0)
     lastArrivalMs.set(link, atMs)
     clock.setTimer(atMs - now, () => {
-      const host = hosts.find(({ addresses }) => addresses.has(to))
-      if (host !== undefined) arrive(host, hops, { address: from }, to, ttl, copy)
+      // Who came last has the address: a program that was started again.
+      const host = hosts.findLast(({ addresses }) => addresses.has(to))
+      if (host === undefined || arrive(host, hops, { address: from }, to, ttl, copy) || isLost(to, from)) return
+      clock.setTimer(latencyMs(), refused)
     })
   }
 
@@ -117,9 +126,9 @@ export function createBfdNetwork(options: { readonly clock: Clock; readonly late
         transport: {
           listen: (place, rules, handlers) => listen(host, place, rules, handlers),
           open: (path) =>
-            open(host, path, (from, bytes) => {
+            open(host, path, (from, bytes, refused) => {
               const to = path.remoteAddress
-              inject({ from, to, hops: path.hops, ttl: ttlSent - routers, bytes })
+              carry({ from, to, hops: path.hops, ttl: ttlSent - routers, bytes }, refused)
             }),
         },
         clock: clockOf(host, clock),
@@ -127,6 +136,10 @@ export function createBfdNetwork(options: { readonly clock: Clock; readonly late
           host.stalled = true
         },
         resume: () => resume(host),
+        kill: () => {
+          host.listeners.clear()
+          host.stalled = true
+        },
         occupy: (hops) => void host.occupied.add(hops),
         vacate: (hops) => void host.occupied.delete(hops),
         addAddress: (address) => void host.addresses.add(address),
@@ -138,7 +151,7 @@ export function createBfdNetwork(options: { readonly clock: Clock; readonly late
     setRouters: (count) => {
       routers = count
     },
-    inject,
+    inject: (packet) => carry(packet, () => {}),
   }
 }
 
@@ -187,16 +200,24 @@ function deliver(listener: MemoryListener): void {
 function open(
   host: Host,
   { remoteAddress, localAddress }: BfdPath,
-  send: (from: Ip, bytes: Uint8Array) => void,
+  send: (from: Ip, bytes: Uint8Array, refused: () => void) => void,
 ): ReturnType<BfdTransport['open']> {
   const source = localAddress ?? [...host.addresses].find((address) => familyOf(address) === familyOf(remoteAddress))
   if (source === undefined || !host.addresses.has(source))
     return err({ code: 'bfd-socket/refused', reason: `${source ?? 'no address'} is not on this host` })
   let closed = false
+  let refused = false
   return ok({
     send: (bytes) => {
-      if (!closed) send(source, bytes)
+      if (!closed)
+        send(source, bytes, () => {
+          refused = true
+        })
       return undefined
+    },
+    wasRefused: () => refused,
+    forgetRefusal: () => {
+      refused = false
     },
     close: () => {
       closed = true

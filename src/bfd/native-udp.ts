@@ -7,8 +7,10 @@ import {
   AF_INET6,
   type Descriptor,
   filterProgramBytes,
+  IP_RECVERR,
   IP_TOS,
   IP_TTL,
+  IPV6_RECVERR,
   IPV6_TCLASS,
   IPV6_UNICAST_HOPS,
   IPV6_V6ONLY,
@@ -49,12 +51,24 @@ export interface NativeUdp {
   readonly setFilter: (fd: Descriptor, filter: readonly Instruction[]) => BfdSocketError | undefined
   /** The destination in the kernel's form, for `send`. */
   readonly destination: (to: Endpoint) => Result<Uint8Array, BfdSocketError>
+  /** From now on the kernel says what became of packets: `send` and `isRefused` tell. */
+  readonly hearOfPackets: (fd: Descriptor, family: IpFamily) => void
   /** What finds no room is lost, and no error. */
-  readonly send: (fd: Descriptor, bytes: Uint8Array, destination: Uint8Array) => BfdSocketError | undefined
+  readonly send: (fd: Descriptor, bytes: Uint8Array, destination: Uint8Array) => SendOutcome
+  /** Whether an earlier packet was refused, where no `send` has told it. For a socket that takes no packets. */
+  readonly isRefused: (fd: Descriptor) => boolean
   /** A packet that has arrived, valid until the next call; undefined when there is none. */
   readonly receive: (fd: Descriptor) => { readonly bytes: Uint8Array; readonly source: () => BfdSource } | undefined
   readonly close: (fd: Descriptor) => void
 }
+
+export interface SendOutcome {
+  readonly error?: BfdSocketError
+  /** An earlier packet was: nobody listens at that port. */
+  readonly refused: boolean
+}
+
+const sent: SendOutcome = { refused: false }
 
 const interfaceNameBytes = 16
 
@@ -149,10 +163,24 @@ function createNativeUdp(libc: Libc): NativeUdp {
     },
     setFilter,
     destination: addressOf,
+    hearOfPackets: (fd, family) => {
+      if (family === 'IPv4') setInt(fd, SOL_IP, IP_RECVERR, 1)
+      else setInt(fd, SOL_IPV6, IPV6_RECVERR, 1)
+    },
     send: (fd, bytes, destination) => {
-      if (libc.sendto(fd, bytes, bytes.length, MSG_DONTWAIT, destination, destination.length) >= 0) return undefined
-      const failure = refusal('sending BFD packets')
-      return /\((EAGAIN|ENOBUFS|ENOMEM|EINTR)\)$/.test(failure.reason) ? undefined : failure
+      const write = (): boolean =>
+        libc.sendto(fd, bytes, bytes.length, MSG_DONTWAIT, destination, destination.length) >= 0
+      if (write()) return sent
+      // What was said of an earlier packet is told first, once, and this one is not sent then.
+      const refused = lastError(libc).name === 'ECONNREFUSED'
+      if (write()) return { refused }
+      const error = refusal('sending BFD packets')
+      return /\((EAGAIN|ENOBUFS|ENOMEM|EINTR)\)$/.test(error.reason) ? { refused } : { refused, error }
+    },
+    isRefused: (fd) => {
+      fromLength[0] = from.length
+      const length = libc.recvfrom(fd, packet, packet.length, MSG_DONTWAIT, from, fromLength)
+      return length < 0 && lastError(libc).name === 'ECONNREFUSED'
     },
     receive: (fd) => {
       fromLength[0] = from.length

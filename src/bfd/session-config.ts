@@ -38,6 +38,11 @@ export type BfdEvent =
       readonly diagnostic: number
       /** What the peer said last. `AdminDown` is no failure of the path (RFC 5882 section 3.2). */
       readonly remoteState: BfdState
+      /**
+       * The silence that ended it is not a dead host's: the host's kernel said that nobody listens there any more, or our own refused
+       * to send.
+       */
+      readonly excused?: true
     }
   /** The session can not send or not hear, in an operator's words; without `reason` it can again. */
   | { readonly type: 'error'; readonly key: string; readonly reason?: string }

@@ -74,6 +74,12 @@ export interface BfdListener {
 export interface BfdSender {
   /** Sends with TTL 255. What finds no room in a buffer is lost, as on any wire; other refusals of the kernel are said. */
   readonly send: (bytes: Uint8Array) => BfdSocketError | undefined
+  /**
+   * Whether the peer's kernel has said, after a packet of ours and since `forgetRefusal`, that nobody listens there (ICMP port
+   * unreachable): its host lives, the program does not. What is filtered on the way is never said.
+   */
+  readonly wasRefused: () => boolean
+  readonly forgetRefusal: () => void
   readonly close: () => void
 }
 

@@ -118,9 +118,23 @@ function open(udp: NativeUdp, path: BfdPath, port: number, random: Random): Resu
   const opened = openAtFreePort(udp, { address: local, ...(localAddress === undefined ? {} : onLink) }, random)
   if (!opened.ok) return opened
   const fd = opened.value
+  udp.hearOfPackets(fd, familyOf(remoteAddress))
   let closed = false
+  let refused = false
   return ok({
-    send: (bytes) => (closed ? undefined : udp.send(fd, bytes, destination.value)),
+    send: (bytes) => {
+      if (closed) return undefined
+      const outcome = udp.send(fd, bytes, destination.value)
+      refused ||= outcome.refused
+      return outcome.error
+    },
+    wasRefused: () => {
+      if (!closed) refused ||= udp.isRefused(fd)
+      return refused
+    },
+    forgetRefusal: () => {
+      refused = false
+    },
     close: () => {
       if (!closed) udp.close(fd)
       closed = true

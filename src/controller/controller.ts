@@ -2,6 +2,7 @@
 // statuses. Data flows one way (store -> plan -> speaker), and comes back through the API server.
 
 import { createAnnouncer } from '../announce/announcer.ts'
+import { createDrainWatch, type DrainWatch } from '../announce/drain-watch.ts'
 import type { Speaker, SpeakerEvent } from '../bgp/speaker/protocol.ts'
 import { createWorkerSpeaker } from '../bgp/speaker/speaker.ts'
 import { type StatusServer, type StatusSources, startStatusServer } from '../http/status-server.ts'
@@ -19,7 +20,6 @@ import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import { createDataplaneGate, type DataplaneGate } from './dataplane-gate.ts'
-import { createDrainWatch, type DrainWatch } from './drain-watch.ts'
 import { createLayer2Owners } from './layer2-owners.ts'
 import { createLeadership } from './leadership.ts'
 import { type Presence, startPresence } from './presence.ts'

@@ -2,6 +2,7 @@
 // suspiciously large withdrawal waits for.
 
 import type { Announcer } from '../announce/announcer.ts'
+import type { DrainWatch } from '../announce/drain-watch.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { EventSubject } from '../k8s/events.ts'
 import type { Kind } from '../k8s/objects.ts'
@@ -10,7 +11,6 @@ import type { PlanContext } from '../plan/types.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { DataplaneGate } from './dataplane-gate.ts'
-import type { DrainWatch } from './drain-watch.ts'
 import type { Layer2Owners } from './layer2-owners.ts'
 import type { Leadership } from './leadership.ts'
 import type { Presence } from './presence.ts'

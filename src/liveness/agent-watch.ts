@@ -66,7 +66,7 @@ export function createAgentWatch(options: AgentWatchOptions): AgentWatch {
   heartbeats.onChange(() => {
     if (watch()) onChange()
   })
-  bfd.onTidings(({ changes }) => {
+  bfd.onTidings(({ changes, looks }) => {
     let next = liveness
     for (const change of changes) {
       // The last words of a session that is no more.
@@ -74,6 +74,7 @@ export function createAgentWatch(options: AgentWatchOptions): AgentWatch {
       const event = livenessEventOf(change.key, change)
       if (event !== undefined) next = transitionLiveness(next, event, livenessDetectionMs)
     }
+    for (const look of looks) next = transitionLiveness(next, look, livenessDetectionMs)
     if (become(next)) onChange()
   })
 

@@ -4,12 +4,15 @@
 import { createBfdEngine } from '../bfd/engine.ts'
 import type { BfdEvent, BfdSessionConfig } from '../bfd/session-config.ts'
 import type { BfdTransport } from '../bfd/transport.ts'
-import type { Clock, Random } from '../runtime/clock.ts'
+import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
+import type { LivenessEvent } from './liveness.ts'
 import type { SessionChange } from './session-change.ts'
 import { livenessDetectionMs } from './watched-sessions.ts'
 
 export interface BfdTidings {
   readonly changes: readonly SessionChange[]
+  /** Looks at all sessions at once that followed the changes. */
+  readonly looks: readonly Extract<LivenessEvent, { readonly type: 'looked' }>[]
   /** Sessions that can not send or not hear, in an operator's words; without `reason` they can again. */
   readonly errors: readonly Extract<BfdEvent, { readonly type: 'error' }>[]
 }
@@ -28,16 +31,22 @@ export interface BfdCoreOptions {
   readonly onTidings: (tidings: BfdTidings) => void
 }
 
+/** From a silence that others share, to the look at what became of them. */
+const lookAfterMs = livenessDetectionMs / 2 + 50
+
 export function createBfdCore({ clock, random, transport, onTidings }: BfdCoreOptions): BfdCore {
   let keys: readonly string[] = []
   let changes: SessionChange[] = []
+  let looks: BfdTidings['looks'][number][] = []
   let errors: Extract<BfdEvent, { type: 'error' }>[] = []
+  let cancelLook: CancelTimer | undefined
   let isTelling = false
 
   const tell = (): void => {
     isTelling = false
-    const tidings = { changes, errors }
+    const tidings = { changes, looks, errors }
     changes = []
+    looks = []
     errors = []
     onTidings(tidings)
   }
@@ -46,6 +55,21 @@ export function createBfdCore({ clock, random, transport, onTidings }: BfdCoreOp
       const status = key === but ? undefined : engine.status(key)
       return status?.state === 'Up' && status.silentMs > livenessDetectionMs / 2
     }).length
+
+  const soon = (): void => {
+    if (!isTelling) clock.setTimer(0, tell)
+    isTelling = true
+  }
+  // Those that were silent for half a detection time have fallen by then, or were heard.
+  const lookLater = (): void => {
+    cancelLook ??= clock.setTimer(lookAfterMs, () => {
+      cancelLook = undefined
+      const silent = alsoSilent('')
+      looks.push({ type: 'looked', atMs: clock.monotonicMs(), alsoSilent: silent })
+      if (silent > 0) lookLater()
+      soon()
+    })
+  }
 
   const engine = createBfdEngine({
     clock,
@@ -57,9 +81,9 @@ export function createBfdCore({ clock, random, transport, onTidings }: BfdCoreOp
         const { type: _, ...change } = event
         const counted = event.from === 'Up' ? alsoSilent(event.key) : 0
         changes.push({ ...change, atMs: clock.monotonicMs(), alsoSilent: counted })
+        if (counted > 0) lookLater()
       }
-      if (!isTelling) clock.setTimer(0, tell)
-      isTelling = true
+      soon()
     },
   })
   return {
@@ -67,6 +91,9 @@ export function createBfdCore({ clock, random, transport, onTidings }: BfdCoreOp
       keys = configs.map(({ key }) => key)
       engine.setSessions(configs)
     },
-    stop: () => engine.stop(),
+    stop: () => {
+      cancelLook?.()
+      engine.stop()
+    },
   }
 }

@@ -1,13 +1,14 @@
 // Which nodes live, from what the BFD sessions with their agents went through: pure. Silence alone is a death. An agent that says
 // goodbye, or that is heard saying that it does not hear us, speaks, and who speaks is not dead; of such a node there is no opinion,
-// and its condition Ready decides. Neither is there one when most of the agents fall silent together: then it is we who are deaf.
+// and its condition Ready decides. Neither is there one when most of the agents fall silent together, or all of several: then it is we
+// who are deaf.
 
 /** What happened to the session with a node's agent. Times in milliseconds of one monotonic clock. */
 export type LivenessEvent =
   /** The complete list of nodes whose agents are watched: what was known of others is forgotten. */
   | { readonly type: 'watched'; readonly nodes: ReadonlySet<string> }
   | { readonly type: 'up'; readonly node: string }
-  /** It ended without a detection time having passed: an agent that ends, begins anew, or does not hear us. */
+  /** It ended, and no silence of the node's: an agent that ends, begins anew, does not hear us, or is gone from a host that lives. */
   | { readonly type: 'ended'; readonly node: string }
   /** A whole detection time passed without a packet. */
   | {
@@ -15,6 +16,13 @@ export type LivenessEvent =
       readonly node: string
       readonly atMs: number
       /** How many other sessions that are up have not been heard for suspiciously long. */
+      readonly alsoSilent: number
+    }
+  /** All sessions, a while after one of them fell silent with others suspected. */
+  | {
+      readonly type: 'looked'
+      readonly atMs: number
+      /** As above. */
       readonly alsoSilent: number
     }
 
@@ -29,7 +37,7 @@ export type Liveness = ReadonlyMap<string, Life>
 
 export const noLiveness: Liveness = new Map()
 
-/** So many silent agents are a failure of the network or of nodes, whatever their share. */
+/** So many silent agents are a failure of the network or of nodes, whatever their share, as long as others are heard. */
 export const silentMax = 2
 
 /**
@@ -49,6 +57,8 @@ export function transitionLiveness(before: Liveness, event: LivenessEvent, detec
     }
     case 'silent':
       return silence(before, event, detectionMs)
+    case 'looked':
+      return believe(before, event, detectionMs)
   }
 }
 
@@ -58,15 +68,41 @@ function silence(
   detectionMs: number,
 ): Liveness {
   const after = new Map<string, Life>(before).set(node, { state: 'down', atMs })
-  const together = [...after].filter(([, life]) => life.state !== 'up' && atMs - life.atMs <= detectionMs)
-  const up = [...after.values()].filter(({ state }) => state === 'up').length
+  const together = fallenTogether(after, atMs, detectionMs)
+  if (!isDeaf(after, together, alsoSilent)) return after
+  for (const [name, life] of together) if (life.state === 'down') after.set(name, { ...life, state: 'distrusted' })
+  return after
+}
+
+// Those that were suspected did not fall, after all: then who did is believed to be dead.
+function believe(
+  before: Liveness,
+  { atMs, alsoSilent }: Extract<LivenessEvent, { type: 'looked' }>,
+  detectionMs: number,
+): Liveness {
+  const together = fallenTogether(before, atMs, detectionMs)
+  if (isDeaf(before, together, alsoSilent)) return before
+  const after = new Map(before)
+  for (const [name, life] of together) if (life.state === 'distrusted') after.set(name, { ...life, state: 'down' })
+  return after
+}
+
+type Fallen = Exclude<Life, { readonly state: 'up' }>
+
+const fallenTogether = (lives: Liveness, atMs: number, detectionMs: number): readonly (readonly [string, Fallen])[] =>
+  [...lives].flatMap(([name, life]) =>
+    life.state !== 'up' && atMs - life.atMs <= detectionMs ? [[name, life] as const] : [],
+  )
+
+/** Whether it is we who hear nobody, rather than they who say nothing. */
+function isDeaf(lives: Liveness, together: readonly unknown[], alsoSilent: number): boolean {
+  const up = [...lives.values()].filter(({ state }) => state === 'up').length
   // The others that are silent are still up: those who fall together with them are known before they fall.
   const silent = together.length + Math.min(alsoSilent, up)
   // Only who lived until a detection time ago counts: nodes that died long before are no evidence.
   const lived = together.length + up
-  if (silent <= silentMax || 2 * silent <= lived) return after
-  for (const [name, life] of together) if (life.state === 'down') after.set(name, { ...life, state: 'distrusted' })
-  return after
+  // One that is all there is has nobody to be compared with.
+  return silent === lived ? silent > 1 : silent > silentMax && 2 * silent > lived
 }
 
 /** As the plan reads it: nodes of which there is no opinion are absent. */

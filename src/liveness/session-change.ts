@@ -10,6 +10,8 @@ export interface SessionChange {
   /** An index into bfdDiagnostics. */
   readonly diagnostic: number
   readonly remoteState: BfdState
+  /** The silence is not a dead host's, as src/bfd/session-config.ts has it. */
+  readonly excused?: true
   /** Monotonic milliseconds of the thread. */
   readonly atMs: number
   /** How many other sessions were up then, and had not been heard for more than half a detection time. */
@@ -21,9 +23,10 @@ const detectionTimeExpired = 1
 
 /** What the change says about `node`; undefined: nothing, as from Down to Init. */
 export function livenessEventOf(node: string, change: SessionChange): LivenessEvent | undefined {
-  const { from, to, diagnostic, atMs, alsoSilent } = change
+  const { from, to, diagnostic, excused, atMs, alsoSilent } = change
   if (to === 'Up') return { type: 'up', node }
   if (from !== 'Up') return undefined
-  if (to === 'Down' && diagnostic === detectionTimeExpired) return { type: 'silent', node, atMs, alsoSilent }
+  if (to === 'Down' && diagnostic === detectionTimeExpired && !excused)
+    return { type: 'silent', node, atMs, alsoSilent }
   return { type: 'ended', node }
 }

@@ -117,6 +117,36 @@ export function transportContract(name: string, createEnds: () => Ends): void {
       expect(texts()).toEqual(['near enough', 'no rule any more', 'the end'])
     })
 
+    test('says that nobody listens, until that is forgotten or somebody does', async () => {
+      const sender = open('multi')
+      expect(sender.wasRefused()).toBe(false)
+      say(sender, 'nobody hears this')
+      await waitFor(() => sender.wasRefused(), { what: 'a refusal' })
+      expect(sender.wasRefused()).toBe(true)
+      sender.forgetRefusal()
+      expect(sender.wasRefused()).toBe(false)
+      listen({ hops: 'multi' })
+      say(sender, 'heard')
+      await heard('heard')
+      expect(sender.wasRefused()).toBe(false)
+    })
+
+    test('sends also what follows a refusal', async () => {
+      const sender = open('multi')
+      say(sender, 'nobody hears this')
+      await waitFor(() => sender.wasRefused(), { what: 'a refusal' })
+      sender.forgetRefusal()
+      say(sender, 'nor this')
+      const deaf = open('multi')
+      say(deaf, 'nor this')
+      await waitFor(() => deaf.wasRefused(), { what: 'another refusal' })
+      listen({ hops: 'multi' })
+      for (const text of ['one', 'two']) say(sender, text)
+      await heard('two')
+      expect(texts()).toEqual(['one', 'two'])
+      expect(sender.wasRefused()).toBe(true)
+    })
+
     test('a place is had by one', () => {
       const first = listen()
       expect(tryListen()).toMatchObject({ ok: false, error: { code: 'bfd-socket/in-use' } })

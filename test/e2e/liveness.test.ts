@@ -1,5 +1,5 @@
 // Nodes that die, and nodes that only seem to: a controller and four agents before a BIRD and a FRR leaf. A node without power is out
-// long before its Lease is old; an agent that is updated, and a controller that hears nobody, take nothing from the routers.
+// long before its Lease is old; an agent that is updated or killed, and a controller that hears nobody, take nothing from the routers.
 
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { vip4 } from '../../src/lab/demo/stage.ts'
@@ -144,6 +144,17 @@ describeWith({ netns: true, programs }, 'Liveness of nodes', () => {
     expect(changesOfVip()).toEqual([])
   })
 
+  test('the agent of a node is killed, and stays away: nothing is withdrawn', { timeout }, async () => {
+    const node = nodeAt(2)
+    await endAgent(node, 'SIGKILL')
+    await becomes('no opinion', isSaid('unknown', [node]))
+    await passes(unmovedMs)
+    await startAgent(node)
+    await becomes('its session', isSaid('up', [node]))
+    expect(opinions.filter((said) => said.endsWith(' down'))).toEqual([])
+    expect(changesOfVip()).toEqual([])
+  })
+
   test('the controller is cut off from all nodes: nothing is withdrawn', { timeout }, async () => {
     const { namespace } = nodeAt(0)
     const others = lab.topology.nodes.slice(1)
@@ -166,7 +177,9 @@ describeWith({ netns: true, programs }, 'Liveness of nodes', () => {
     const node = nodeAt(3)
     const rest = lab.topology.nodes.filter((other) => other !== node)
     const offMs = performance.now()
-    await Promise.all([endAgent(node, 'SIGKILL'), lab.cutOff(node)])
+    // In this order: an agent that is gone while its kernel still answers is no power cut.
+    await lab.cutOff(node)
+    await endAgent(node, 'SIGKILL')
     const cutMs = performance.now() - offMs
     await becomes('the others', leavesHold(rest))
     await becomes('the controller to have said so', isSaid('down', [node]))

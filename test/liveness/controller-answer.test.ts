@@ -52,7 +52,11 @@ const leasesAre = (...present: readonly SignOfLife[]): void => {
   leasesChanged()
 }
 const goes = (from: BfdState, to: BfdState, remoteState: BfdState): void =>
-  tell({ changes: [{ key: address, from, to, remoteState, diagnostic: 1, atMs: 0, alsoSilent: 0 }], errors: [] })
+  tell({
+    changes: [{ key: address, from, to, remoteState, diagnostic: 1, atMs: 0, alsoSilent: 0 }],
+    looks: [],
+    errors: [],
+  })
 
 describe('a controller', () => {
   beforeEach(() => {

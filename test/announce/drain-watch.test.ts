@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createDrainWatch } from '../../src/controller/drain-watch.ts'
+import { createDrainWatch } from '../../src/announce/drain-watch.ts'
 import { drainAnnotation } from '../../src/plan/drain.ts'
 import { createVirtualClock } from '../../src/runtime/virtual-clock.ts'
 import { node } from '../vip/cluster.ts'

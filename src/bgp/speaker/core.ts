@@ -10,6 +10,7 @@ import type { Route } from '../rib/route.ts'
 import { createUpdateGroups } from '../rib/update-groups.ts'
 import { acceptorOf } from './accept-rules.ts'
 import { createDynamicPeers, type DynamicPeers } from './dynamic-peers.ts'
+import { createLogLimit, type LogLimit, refusalLogLimit } from './log-limit.ts'
 import { type BfdEnvironment, createPathWatch, type PathWatch } from './path-watch.ts'
 import { Peer, type PeerEnvironment } from './peer.ts'
 import type { PeerConfig, SpeakerCommand, SpeakerConfig, SpeakerEvent, TableName } from './protocol.ts'
@@ -60,6 +61,8 @@ export class SpeakerCore {
   readonly #updateGroups = createUpdateGroups()
   readonly #remembered = new Map<TableName, readonly Route[]>()
   readonly #strangers = new Set<string>()
+  readonly #refusals: LogLimit
+  readonly #refusedAgain: LogLimit
   readonly #paths: PathWatch | undefined
   #config: SpeakerConfig | undefined
   #listener: Listener | undefined
@@ -73,6 +76,14 @@ export class SpeakerCore {
   constructor(options: SpeakerCoreOptions) {
     this.#options = options
     const { bfd, clock, random } = options
+    const refusals = (level: 'warn' | 'info'): LogLimit =>
+      createLogLimit({
+        ...{ clock, ...refusalLogLimit },
+        suppressed: (count) =>
+          this.#emit({ type: 'log', level, fields: { event: 'connections-refused-suppressed', count } }),
+      })
+    this.#refusals = refusals('warn')
+    this.#refusedAgain = refusals('info')
     this.#dynamic = createDynamicPeers({
       clock,
       emit: (event) => this.#emit(event),
@@ -204,6 +215,8 @@ export class SpeakerCore {
     this.#cancelListenRetry?.()
     this.#listener?.close()
     this.#dynamic.stop()
+    this.#refusals.end()
+    this.#refusedAgain.end()
     const peers = [...this.#allPeers()]
     let waiting = peers.length
     const done = (): void => {
@@ -293,10 +306,17 @@ export class SpeakerCore {
     const remote = renderPlace(place)
     const stranger = `${remote} ${reason}`
     const known = this.#strangers.has(stranger)
+    // Strangers beyond those who are remembered are told of as often as any new one, and no oftener.
     if (!known && this.#strangers.size < strangersMax) this.#strangers.add(stranger)
-    const fields = { event: 'connection-refused', remote, reason }
-    this.#emit({ type: 'log', level: known ? 'debug' : 'warn', fields })
-    if (known) return
+    // Of those who come again, only how often.
+    const admitted = (known ? this.#refusedAgain : this.#refusals).admits()
+    if (admitted)
+      this.#emit({
+        type: 'log',
+        level: known ? 'debug' : 'warn',
+        fields: { event: 'connection-refused', remote, reason },
+      })
+    if (known || !admitted) return
     const acceptor = this.#acceptors.find((candidate) => isSamePlace(candidate, place))
     const peer = acceptor === undefined ? undefined : this.#peers.get(acceptor.name)
     peer?.noteError(`a connection from ${remote} was refused: ${reason}`)

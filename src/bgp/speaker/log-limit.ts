@@ -6,6 +6,9 @@ import type { Clock } from '../../runtime/clock.ts'
 /** For what one router causes. */
 export const peerLogLimit = { most: 10, windowMs: 60_000 }
 
+/** For connections that nobody has asked for, of all strangers together. */
+export const refusalLogLimit = { most: 20, windowMs: 60_000 }
+
 export interface LogLimit {
   /** Whether this one is to be logged; else it is counted. */
   readonly admits: () => boolean

@@ -37,7 +37,7 @@ import {
   TCP_MD5SIG_EXT,
 } from '../../runtime/libc.ts'
 import { err, ok, type Result } from '../../runtime/result.ts'
-import type { SocketOptions } from './transport.ts'
+import { type SocketOptions, ttlSystem } from './transport.ts'
 
 /** What the kernel said to a call, in an operator's words. */
 export interface NativeError {
@@ -64,7 +64,6 @@ export interface NativeSockets {
 
 /** GTSM peers accept no SYN-ACK with less. */
 export const ttlOfListener = 255
-const ttlSystem = 64
 export const passwordBytesMax = 80
 
 let loaded: Result<NativeSockets, NativeError> | undefined

@@ -3,7 +3,6 @@
 
 import type { BfdState } from '../../bfd/packet.ts'
 import type { RouterId } from '../../net/asn.ts'
-import type { Ip } from '../../net/ip.ts'
 import type { Prefix } from '../../net/prefix.ts'
 import type { Clock, Random } from '../../runtime/clock.ts'
 import type { Cease } from '../fsm/cease.ts'
@@ -15,21 +14,22 @@ import {
   type PeerInput,
   type PeerMachine,
   peerTransition,
-  type Session,
   type SessionId,
 } from '../fsm/collision.ts'
 import type { Negotiated } from '../fsm/negotiate.ts'
 import type { DownCause, SessionAction, SessionConfig, SessionContext } from '../fsm/session.ts'
 import { type AfiSafi, type Family, familyOfAfiSafi } from '../packet/message.ts'
-import type { ExportContext } from '../rib/export.ts'
 import type { Route } from '../rib/route.ts'
 import type { UpdateGroups } from '../rib/update-groups.ts'
 import { type Announcer, createAnnouncer } from './announcer.ts'
+import { createLogLimit, type LogLimit, peerLogLimit } from './log-limit.ts'
+import { exportContextOf, hasPeer, negotiatedFacts, sessionOf, stopWith, tooManyPrefixes } from './peer-facts.ts'
 import { createPeerReport, type PeerReport, type SessionFacts } from './peer-report.ts'
-import type { PeerConfig, SessionStateName, SpeakerEvent } from './protocol.ts'
+import type { PeerConfig, SpeakerEvent } from './protocol.ts'
 import { freshMachine, outcomeOf, type Recorder } from './recording.ts'
+import { createRefreshPace, type RefreshPace } from './refresh-pace.ts'
 import { createRemembered, type Remembered } from './remembered.ts'
-import { dialOptionsOf, equal, maxPrefixesRetrySeconds, resettingChanges, sessionConfigOf } from './session-config.ts'
+import { dialOptionsOf, equal, resettingChanges, sessionConfigOf } from './session-config.ts'
 import { createSessionIo, type SessionIo } from './session-io.ts'
 import type { Connection, Transport } from './transport.ts'
 
@@ -70,6 +70,8 @@ export class Peer {
   #whenClosed: (() => void) | undefined
 
   readonly #report: PeerReport
+  readonly #issues: LogLimit
+  readonly #refreshes: RefreshPace
   /** Of the path to the router; undefined: nobody watches it. */
   #bfd: BfdState | undefined
   /** A start that is due a moment after a reset. */
@@ -87,6 +89,14 @@ export class Peer {
       emit: environment.emit,
       facts: () => this.#facts(),
     })
+    const { clock } = environment
+    this.#issues = createLogLimit({
+      ...{ clock, ...peerLogLimit },
+      suppressed: (count) => this.#report.log('warn', { event: 'update-issues-suppressed', count }),
+    })
+    this.#refreshes = createRefreshPace(clock, (family, requests) =>
+      this.#do(() => this.#answerRefresh(family, requests)),
+    )
     this.#recordConfig({ fresh: true })
   }
 
@@ -179,6 +189,7 @@ export class Peer {
       this.#whenClosed = done
       this.#cancelStart?.()
       this.#command(silent ? { type: 'ManualStop' } : { type: 'ManualStop', cease })
+      this.#issues.end()
       this.#report.end()
       this.#checkClosed()
     })
@@ -359,34 +370,23 @@ export class Peer {
       const received = connected.receiver.next(session.state, this.#context(), this.#config.maxPrefixesIn)
       if (received === undefined) return
       this.#report.count('messagesIn', 1)
-      for (const issue of received.issues) this.#report.log('warn', { event: 'update-issue', ...issue })
-      if (received.tooMany !== undefined) this.#tooManyPrefixes(received.tooMany)
+      for (const issue of received.issues)
+        if (this.#issues.admits()) this.#report.log('warn', { event: 'update-issue', ...issue })
+      if (received.tooMany !== undefined) this.#command(tooManyPrefixes(received.tooMany, this.#config.maxPrefixesIn))
       else this.#step({ type: 'session', session: id, event: received.event })
     }
-  }
-
-  #tooManyPrefixes({ afi, safi }: AfiSafi): void {
-    const limit = this.#config.maxPrefixesIn
-    // RFC 4486 section 4: AFI, SAFI and the limit.
-    const data = new Uint8Array(7)
-    const view = new DataView(data.buffer)
-    view.setUint16(0, afi)
-    view.setUint8(2, safi)
-    view.setUint32(3, limit)
-    this.#command({
-      type: 'AutomaticStop',
-      cease: { name: 'maximum-prefixes', data },
-      reason: `the router announced more than ${limit} prefixes (maxPrefixesIn); trying again in ${maxPrefixesRetrySeconds} s`,
-      retryAfterSeconds: maxPrefixesRetrySeconds,
-    })
   }
 
   #refresh({ afi, safi, subtype }: AfiSafi & { readonly subtype: number }): void {
     const family = familyOfAfiSafi({ afi, safi })
     // BoRR and EoRR of the peer's own table, and subtypes nobody knows, are of no interest (RFC 7313 section 4).
     if (subtype !== 0 || family === undefined || !this.#announcer?.negotiated.codec.families.has(family)) return
-    this.#report.log('info', { event: 'route-refresh', family })
-    this.#announcer.refresh(family)
+    this.#refreshes.asked(family)
+  }
+
+  #answerRefresh(family: Family, requests: number): void {
+    this.#report.log('info', { event: 'route-refresh', family, requests })
+    this.#announcer?.refresh(family)
   }
 
   // -------------------------------------------------------------------------------------------------- up and down
@@ -400,6 +400,7 @@ export class Peer {
     for (const route of remembered) this.#remembered.replaced(route, clock.monotonicMs())
     const context = exportContextOf(this.#config, negotiated, connection)
     this.#report.count('establishedCount', 1)
+    if (connection.reduced !== undefined) this.#report.fail(connection.reduced, { isTransport: false })
     this.#announcer = createAnnouncer({
       stream: updateGroups.join(context, table(this.#config.table), remembered),
       connection,
@@ -421,6 +422,7 @@ export class Peer {
   #down(cause: DownCause): void {
     const announcer = this.#announcer
     this.#announcer = undefined
+    this.#refreshes.end()
     if (announcer?.negotiated.gracefulRestart !== undefined)
       this.#remembered.keep(announcer.stream.sentRoutes(), this.#environment.clock.monotonicMs())
     announcer?.end()
@@ -457,39 +459,5 @@ export class Peer {
       announcedPrefixes: announcer?.stream.announcedPrefixes ?? 0,
       receivedPrefixes: announcer === undefined ? 0 : (connected?.receiver.receivedPrefixes ?? 0),
     }
-  }
-}
-
-/** Whether a router is at the other end, which a reset will be noticed by. */
-const hasPeer = (state: SessionStateName): boolean =>
-  state === 'OpenSent' || state === 'OpenConfirm' || state === 'Established'
-
-const stopWith = (text: string): PeerCommand => ({
-  type: 'ManualStop',
-  cease: { name: 'administrative-shutdown', text },
-})
-
-const sessionOf = ({ primary, secondary }: PeerMachine, id: SessionId): Session | undefined =>
-  primary.id === id ? primary : secondary?.id === id ? secondary : undefined
-
-const negotiatedFacts = (negotiated: Negotiated): Partial<SessionFacts> => ({
-  holdTimeSeconds: negotiated.holdTimeSeconds,
-  families: negotiated.families,
-  addPath: [...negotiated.codec.addPathSend] satisfies readonly Family[],
-  gracefulRestart: negotiated.gracefulRestart !== undefined,
-  peerRouterId: negotiated.peerRouterId,
-})
-
-function exportContextOf(config: PeerConfig, negotiated: Negotiated, connection: Connection): ExportContext {
-  const nextHopSelf: { readonly ipv4?: Ip; readonly ipv6?: Ip } | undefined =
-    config.nextHop === 'self' ? connection.localAddresses : undefined
-  return {
-    codec: negotiated.codec,
-    localAsn: config.localAsn,
-    peerAsn: config.peerAsn,
-    ...(nextHopSelf === undefined ? {} : { nextHopSelf }),
-    pathsLimit: negotiated.pathsLimit,
-    // The peer's name is the same in every replica, and another one for every router.
-    seed: config.name,
   }
 }

@@ -18,6 +18,8 @@ export interface RecordFilesOptions {
 }
 
 export const fileBytesMaxDefault = 8 * 1024 * 1024
+/** Routers that connect from a range have names without end; of so many peers there are files, and none of the others. */
+const peersMax = 1000
 
 interface RecordFile {
   readonly fd: number
@@ -57,6 +59,7 @@ export function createRecordFiles(options: RecordFilesOptions): Recorder {
   const record = (entry: Recorded, machine: PeerMachine): void => {
     const { peer } = entry
     const known = files.get(peer)
+    if (known === undefined && files.size >= peersMax) return
     if (entry.type === 'configured') configs.set(peer, entry.config)
     const config = configs.get(peer)
     // An outcome stays with its input: a file may end a little beyond its bound.

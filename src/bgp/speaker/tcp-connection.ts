@@ -11,9 +11,8 @@ import type { Connection, ConnectionHandlers, Place } from './transport.ts'
 const lingerMs = 1000
 
 /** Takes over a connected socket. Nothing is read from it before `open`. */
-export function createTcpConnection(socket: Socket, clock: Clock): Connection {
-  const localAddress = addressOf(socket.localAddress)
-  const remote = placeOf(socket.remoteAddress)
+export function createTcpConnection(socket: Socket, clock: Clock, reduced?: string): Connection {
+  const { local: localAddress, remote } = endsOf(socket)
   let handlers: ConnectionHandlers | undefined
   let writtenBytes = 0
   let closing = false
@@ -32,6 +31,7 @@ export function createTcpConnection(socket: Socket, clock: Clock): Connection {
   return {
     localAddress,
     remote,
+    ...(reduced === undefined ? {} : { reduced }),
     get localAddresses() {
       return addressesBeside(localAddress)
     },
@@ -76,6 +76,12 @@ export function createTcpConnection(socket: Socket, clock: Clock): Connection {
     },
   }
 }
+
+/** Where a connected socket begins and ends. */
+export const endsOf = (socket: Socket): { readonly local: Ip; readonly remote: Place } => ({
+  local: addressOf(socket.localAddress),
+  remote: placeOf(socket.remoteAddress),
+})
 
 // A socket that is gone already has no addresses; the peer table knows nobody by this one.
 const addressOf = (text: string | undefined): Ip => {

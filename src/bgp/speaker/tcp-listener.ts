@@ -4,19 +4,21 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { familyOf, type Ip, type IpFamily, parseIp } from '../../net/ip.ts'
 import type { Clock } from '../../runtime/clock.ts'
-import { must, type Result } from '../../runtime/result.ts'
+import { err, must, ok, type Result } from '../../runtime/result.ts'
 import { acceptorOf, rangeOf } from './accept-rules.ts'
 import { type OptionedSocket, setListenerOptions } from './listener-options.ts'
 import type { NativeError, NativeSockets } from './native-sockets.ts'
-import { codeOf, createTcpConnection } from './tcp-connection.ts'
+import { codeOf, createTcpConnection, endsOf } from './tcp-connection.ts'
 import {
   type AcceptOptions,
   type AcceptRange,
   isSecured,
   type Listener,
   type ListenHandlers,
+  needsTtl,
   notConfigured,
   type PeerRefusal,
+  reducedTo,
   type SocketOptions,
 } from './transport.ts'
 
@@ -71,14 +73,11 @@ export function listenTcp(
     }
   }
   const accept = (socket: Socket): void => {
-    const connection = createTcpConnection(socket, clock)
-    const { remote } = connection
-    const peer = acceptorOf(peers, remote, connection.localAddress) ?? rangeOf(ranges, remote.address)
-    const reason =
-      peer === undefined
-        ? notConfigured
-        : (refusals.find((refusal) => refusal.peer === peer)?.reason ??
-          setAccepted(socket, familyOf(remote.address), peer, sockets)?.reason)
+    const { remote, local } = endsOf(socket)
+    const peer = acceptorOf(peers, remote, local) ?? rangeOf(ranges, remote.address)
+    const fits = peer === undefined ? err(notConfigured) : setAccepted(socket, familyOf(remote.address), peer, sockets)
+    const reason = refusals.find((refusal) => refusal.peer === peer)?.reason ?? (fits.ok ? undefined : fits.error)
+    const connection = createTcpConnection(socket, clock, fits.ok ? fits.value : undefined)
     if (reason === undefined) {
       handlers.connection(connection)
       return
@@ -112,14 +111,23 @@ export function listenTcp(
   }
 }
 
-function setAccepted(socket: Socket, family: IpFamily, peer: SocketOptions, sockets: Native): NativeError | undefined {
-  if (!sockets.ok) return isSecured(peer) ? sockets.error : undefined
+/** Sets what can be set; returns what the connection has to do without, or why it can not be. */
+function setAccepted(
+  socket: Socket,
+  family: IpFamily,
+  peer: SocketOptions,
+  sockets: Native,
+): Result<string | undefined, string> {
   const fd = descriptorOf(socket)
-  if (fd === undefined)
-    return isSecured(peer)
-      ? { code: 'native/unavailable', reason: 'this version of Node hides the descriptor of an accepted connection' }
-      : undefined
-  return sockets.value.setHops(fd, family, peer)
+  if (sockets.ok && fd !== undefined) {
+    const refusal = sockets.value.setHops(fd, family, peer)
+    return refusal === undefined ? ok(undefined) : err(refusal.reason)
+  }
+  const reason = sockets.ok
+    ? 'this version of Node hides the descriptor of an accepted connection'
+    : sockets.error.reason
+  if (isSecured(peer)) return err(reason)
+  return needsTtl(peer) ? err(`TTL ${peer.ttl} can not be set: ${reason}`) : ok(reducedTo(peer, reason))
 }
 
 // Node gives no documented access to the descriptor of a socket it accepted; the handle has carried it since Node 0.x. Where it

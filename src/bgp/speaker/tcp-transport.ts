@@ -1,14 +1,14 @@
 // The speaker's transport over the kernel's TCP. Sockets are made by native-sockets.ts, with their options set before the first
-// packet, and handed to node:net for everything else. Without that library only peers that need it (password, GTSM) fail; for
-// the others a plain socket does, with the system's default TTL.
+// packet, and handed to node:net for everything else. Without that library peers fail that need it (password, GTSM, a TTL beyond the
+// system's); for the others a plain socket does, with the system's default TTL, and the connection says so.
 
 import { Socket } from 'node:net'
 import type { Clock } from '../../runtime/clock.ts'
-import { ok, type Result } from '../../runtime/result.ts'
+import { err, ok, type Result } from '../../runtime/result.ts'
 import { loadNativeSockets, type NativeError, type NativeSockets } from './native-sockets.ts'
 import { createTcpConnection, wordsOfSocketError } from './tcp-connection.ts'
 import { listenTcp } from './tcp-listener.ts'
-import { type DialHandlers, type DialOptions, isSecured, type Transport } from './transport.ts'
+import { type DialHandlers, type DialOptions, isSecured, needsTtl, reducedTo, type Transport } from './transport.ts'
 
 export interface TcpTransportOptions {
   readonly clock: Clock
@@ -32,7 +32,7 @@ function dial(
   const { address, zone, port } = options
   const opened = openSocket(options, native)
   if (!opened.ok) return clock.setTimer(0, () => handlers.failed(opened.error.reason))
-  const { socket, localAddress } = opened.value
+  const { socket, localAddress, reduced } = opened.value
   let reason = `${address} port ${port} closed the TCP connection at once`
   const onError = (error: Error): void => {
     reason = wordsOfSocketError(error, options)
@@ -43,7 +43,7 @@ function dial(
   socket.once('connect', () => {
     socket.off('close', onClose)
     socket.pause()
-    handlers.connected(createTcpConnection(socket, clock))
+    handlers.connected(createTcpConnection(socket, clock, reduced))
   })
   socket.setNoDelay(true)
   socket.connect({
@@ -62,6 +62,8 @@ function dial(
 interface Opened {
   readonly socket: Socket
   readonly localAddress?: string
+  /** As of Connection. */
+  readonly reduced?: string
 }
 
 function openSocket(
@@ -70,9 +72,16 @@ function openSocket(
 ): Result<Opened, NativeError> {
   const sockets = native()
   if (!sockets.ok) {
+    const { reason } = sockets.error
     if (isSecured(options)) return sockets
+    if (needsTtl(options)) return err({ ...sockets.error, reason: `TTL ${options.ttl} can not be set: ${reason}` })
     const { sourceAddress } = options
-    return ok({ socket: new Socket(), ...(sourceAddress === undefined ? {} : { localAddress: sourceAddress }) })
+    const reduced = reducedTo(options, reason)
+    return ok({
+      socket: new Socket(),
+      ...(sourceAddress === undefined ? {} : { localAddress: sourceAddress }),
+      ...(reduced === undefined ? {} : { reduced }),
+    })
   }
   const opened = sockets.value.openForDial(options, options)
   return opened.ok ? ok({ socket: new Socket({ fd: opened.value, readable: true, writable: true }) }) : opened

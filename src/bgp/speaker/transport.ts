@@ -18,6 +18,19 @@ export interface SocketOptions {
 export const isSecured = ({ password, ttlMin }: SocketOptions): boolean =>
   password !== undefined || ttlMin !== undefined
 
+/** Linux's default. */
+export const ttlSystem = 64
+
+/**
+ * A TTL that the system's default can not stand in for: with less the packets would not arrive, or be dropped by a router that checks
+ * it (GTSM). A lower one is a precaution, and its absence no reason to do without the session.
+ */
+export const needsTtl = ({ ttl = ttlSystem }: SocketOptions): boolean => ttl > ttlSystem
+
+/** What a connection is without, where options can not be set, and `reason` says why. */
+export const reducedTo = ({ ttl = ttlSystem }: SocketOptions, reason: string): string | undefined =>
+  ttl === ttlSystem ? undefined : `packets leave with the system's TTL instead of ${ttl}: ${reason}`
+
 /** Where a peer is: a link-local address means nothing without its interface. */
 export interface Place {
   readonly address: Ip
@@ -55,6 +68,8 @@ export interface ConnectionHandlers {
 
 export interface Connection {
   readonly localAddress: Ip
+  /** An option that was asked for and could not be had, and that the session can do without; in an operator's words. */
+  readonly reduced?: string
   readonly remote: Place
   /** Addresses of the interface the connection runs over, for next hop self; the connection's own where it is of that family. */
   readonly localAddresses: { readonly ipv4?: Ip; readonly ipv6?: Ip }

@@ -4,12 +4,14 @@ import { describe, expect, test } from 'vitest'
 import { encodeMessage } from '../../../src/bgp/packet/encode.ts'
 import type { BgpMessage } from '../../../src/bgp/packet/message.ts'
 import { replay } from '../../../src/bgp/speaker/recording.ts'
+import { refreshPauseMs } from '../../../src/bgp/speaker/refresh-pace.ts'
 import { maxPrefixesRetrySeconds } from '../../../src/bgp/speaker/session-config.ts'
 import {
   asn,
   createBench,
   createPair,
   createScriptedRouter,
+  type End,
   ip,
   latencyMs,
   manyRoutes,
@@ -20,6 +22,7 @@ import {
   routerId,
   routerOpen,
   routeTo,
+  type TestSpeaker,
 } from './bench.ts'
 
 describe('a session', () => {
@@ -131,6 +134,24 @@ describe('a session', () => {
     )
     expect(refusals.length).toBeGreaterThan(1)
     expect(refusals.filter((event) => event.type === 'log' && event.level === 'warn')).toHaveLength(1)
+  })
+})
+
+describe('two sessions with one router', () => {
+  const second: End = { name: 'second', address: ip('10.0.0.11'), asn: ours.asn }
+
+  test('are told apart by our addresses, whoever dials', () => {
+    for (const passive of [true, false]) {
+      const bench = createBench()
+      const speaker = bench.speaker(ours, { extraAddress: second.address })
+      const peer = bench.speaker(router, { seed: 2 })
+      const from = (end: End) => peerOf(ours, router, { name: end.name, sourceAddress: end.address, passive })
+      speaker.configure([from(ours), from(second)])
+      peer.configure([ours, second].map((end) => peerOf(router, end, { passive: !passive })))
+      bench.pass(15)
+      for (const { name, address } of [ours, second])
+        expect(speaker.status(name)).toMatchObject({ state: 'Established', localAddress: address, establishedCount: 1 })
+    }
   })
 })
 
@@ -642,6 +663,80 @@ describe('graceful restart', () => {
       establishedCount: 2,
       lastError: 'the router restarted: it opened a new connection',
     })
+  })
+})
+
+describe('a hostile router', () => {
+  /** Our fields of the log, by event. */
+  const logged = (speaker: TestSpeaker, event: string) =>
+    speaker.events.flatMap((each) => (each.type === 'log' && each.fields.event === event ? [each.fields] : []))
+
+  test('that asks for the table again and again has it at once, and then at intervals', () => {
+    const bench = createBench()
+    const script = createScriptedRouter(bench, [routerOpen(), { type: 'KEEPALIVE' }], routerCodec)
+    const speaker = bench.speaker(ours)
+    speaker.configure([peerOf(ours, router)])
+    speaker.send({ type: 'ready' })
+    speaker.routes(manyRoutes(50, '10.0.0.101'))
+    bench.pass(3)
+    const before = speaker.status('router').updatesOut
+    const ask = (): void => script.send({ type: 'ROUTE-REFRESH', afi: 1, safi: 1, subtype: 0 })
+    ask()
+    bench.pass(0.1)
+    const answers = (): number => logged(speaker, 'route-refresh').length
+    expect(answers()).toBe(1)
+    for (let tenths = 0; tenths < 600; tenths++) {
+      for (let i = 0; i < 20; i++) ask()
+      bench.pass(0.1)
+    }
+    expect(answers()).toBeGreaterThanOrEqual(60_000 / refreshPauseMs)
+    expect(answers()).toBeLessThanOrEqual(60_000 / refreshPauseMs + 2)
+    // What was asked before the last answer was answered, each of it.
+    bench.pass(2 * (refreshPauseMs / 1000))
+    const requests = logged(speaker, 'route-refresh').reduce((sum, fields) => sum + Number(fields['requests']), 0)
+    expect(requests).toBe(12_001)
+    expect(speaker.status('router').updatesOut - before).toBeLessThan(100)
+    expect(speaker.status('router')).toMatchObject({ state: 'Established', establishedCount: 1 })
+  })
+
+  test('whose UPDATEs are wrong fills no log: the first are told, then how many more there were', () => {
+    const bench = createBench()
+    const script = createScriptedRouter(bench, [routerOpen(), { type: 'KEEPALIVE' }], routerCodec)
+    const speaker = bench.speaker(ours)
+    speaker.configure([peerOf(ours, router)])
+    speaker.send({ type: 'ready' })
+    bench.pass(2)
+    // ORIGIN 9, an AS_PATH of 65001, a next hop and 198.51.100.0/24: treated as withdrawn (RFC 7606 section 7.1).
+    const attributes = Buffer.from('40010109' + '4002060201' + '0000fde9' + '400304' + '0a000001', 'hex')
+    const update = Buffer.concat([
+      Buffer.alloc(16, 0xff),
+      Buffer.from([0, 0, 2, 0, 0, 0, attributes.length]),
+      attributes,
+      Buffer.from('18c63364', 'hex'),
+    ])
+    update.writeUInt16BE(update.length, 16)
+    for (let i = 0; i < 500; i++) script.send(update)
+    bench.pass(61)
+    expect(logged(speaker, 'update-issue')).toHaveLength(10)
+    expect(logged(speaker, 'update-issues-suppressed')).toEqual([
+      { event: 'update-issues-suppressed', count: 490, peer: 'router' },
+    ])
+    expect(speaker.status('router')).toMatchObject({ state: 'Established', receivedPrefixes: 0 })
+  })
+
+  test('that is none of ours, and dials in a hundred guises, is told of a few times a minute', () => {
+    const bench = createBench()
+    const speaker = bench.speaker(ours)
+    speaker.configure([])
+    for (let host = 20; host < 220; host++) {
+      const end = { name: `s${host}`, address: ip(`10.0.0.${host}`), asn: asn(65001) }
+      bench.speaker(end, { seed: host }).configure([peerOf(end, ours, { connectRetrySeconds: 1 })], { listenPort: 0 })
+    }
+    bench.pass(120)
+    const refusals = speaker.events.filter((e) => e.type === 'log' && e.fields.event === 'connection-refused')
+    expect(refusals.length).toBeLessThanOrEqual(4 * 20 * 2)
+    const suppressed = logged(speaker, 'connections-refused-suppressed')
+    expect(suppressed.reduce((sum, fields) => sum + Number(fields['count']), 0)).toBeGreaterThan(1000)
   })
 })
 

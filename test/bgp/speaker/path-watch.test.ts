@@ -252,3 +252,23 @@ describe('the BFD session that a peer means', () => {
     expect(bfdSessionsOf(peerOf(ours, router), isOnLink)).toEqual([])
   })
 })
+
+test('two sessions with one router share the watch over the path', () => {
+  const scene = createWatched({ bfd }, {})
+  scene.core.handle({
+    type: 'configure',
+    config: {
+      routerId: routerId('10.0.0.10'),
+      listenPort: 0,
+      listenAddresses: [],
+      peers: [peerOf(ours, router, { bfd }), peerOf(ours, router, { bfd, name: 'twin', port: 1790 })],
+    },
+  })
+  scene.pass(10)
+  const bfdOf = (peer: string) =>
+    scene.events
+      .flatMap((event) => (event.type === 'session' && event.status.peer === peer ? [event.status.bfd] : []))
+      .at(-1)
+  expect([bfdOf('router'), bfdOf('twin')]).toEqual(['Up', 'Up'])
+  expect(scene.routerBfd.counters().dropped.size).toBe(0)
+})

@@ -3,11 +3,14 @@
 
 import { execFileSync } from 'node:child_process'
 import { afterEach, describe, expect, test } from 'vitest'
+import { socketAddress } from '../../../src/bfd/socket-address.ts'
+import { keysOf } from '../../../src/bgp/speaker/accept-rules.ts'
 import { loadNativeSockets } from '../../../src/bgp/speaker/native-sockets.ts'
 import { createTcpTransport } from '../../../src/bgp/speaker/tcp-transport.ts'
 import type { AcceptOptions, Connection, DialOptions, Listener, Transport } from '../../../src/bgp/speaker/transport.ts'
 import { waitFor } from '../../../src/lab/netns/wait.ts'
 import { parsePrefix } from '../../../src/net/prefix.ts'
+import { lastError, loadLibc, SOL_TCP, TCP_MD5SIG_EXT } from '../../../src/runtime/libc.ts'
 import { err, must } from '../../../src/runtime/result.ts'
 import { systemClock } from '../../../src/runtime/system-clock.ts'
 import { ip } from './bench.ts'
@@ -205,15 +208,68 @@ describe('TCP-MD5 (RFC 2385)', () => {
     expect(secured.refusals).toMatchObject([{ peer: { address: source }, reason }])
     const dialled = dial({ address: secured.at, port, password: 'secret' }, transport)
     expect(await waitFor(dialled.result, { what: 'the error' })).toBe(reason)
-    const plain = await serve({ address: source, ttl: 1 }, transport)
-    dial({ address: plain.at, port, sourceAddress: source, ttl: 1 }, transport)
+    const plain = await serve({ address: source }, transport)
+    const { result } = dial({ address: plain.at, port, sourceAddress: source }, transport)
     await waitFor(() => plain.accepted.length === 1, { what: 'the connection' })
+    expect(await waitFor(result, { what: 'the connection' })).not.toHaveProperty('reduced')
+  })
+
+  test('the kernel takes an interface with a key only for VRFs: of two link-local peers of one address one has a key', () => {
+    const sockets = loadNativeSockets()
+    const libc = must(loadLibc())
+    if (!sockets.ok) throw new Error(sockets.error.reason)
+    const fd = must(sockets.value.openForListen(ip('::1'), 0))
+    // struct tcp_md5sig: fe80::1, flag TCP_MD5SIG_FLAG_IFINDEX, the interface lo, a key of one octet.
+    const signature = new Uint8Array(128 + 8 + 80)
+    signature.set(socketAddress(ip('fe80::1'), 0, 0))
+    signature[128] = 2
+    signature[129] = 128
+    const view = new DataView(signature.buffer)
+    view.setUint16(130, 1, true)
+    view.setInt32(132, libc.interfaceIndex('lo'), true)
+    signature[136] = 1
+    expect(libc.setsockopt(fd, SOL_TCP, TCP_MD5SIG_EXT, signature, signature.length)).toBe(-1)
+    expect(lastError(libc).name).toBe('EINVAL')
+    signature[128] = 0
+    expect(libc.setsockopt(fd, SOL_TCP, TCP_MD5SIG_EXT, signature, signature.length)).toBe(0)
+    sockets.value.close(fd)
+    const peers = ['eth0', 'eth1'].map((zone) => ({ address: ip('fe80::1'), zone, password: zone }))
+    expect(keysOf(peers, [])).toEqual({
+      keys: new Map([['fe80::1/128', 'eth0']]),
+      refusals: [
+        {
+          peer: peers[1],
+          reason:
+            'the kernel knows one TCP-MD5 password for each address, whatever the interface, and that of fe80::1 is the one of eth0',
+          incomingOnly: true,
+        },
+      ],
+    })
   })
 })
 
 describe('TTL', () => {
   /** The connections of an address as the kernel lists them. */
   const connectionsOf = (local: string): string => execFileSync('ss', ['-Htnie', 'src', local], { encoding: 'utf8' })
+
+  test.each<[string, number, string | undefined]>([
+    ['a TTL of one is a precaution: the session comes up, and says what it is without', 1, undefined],
+    ["a TTL beyond the system's is needed: there is no session", 255, 'TTL 255 can not be set: '],
+  ])('without the library, %s', async (_, ttl, failure) => {
+    const transport = createTcpTransport(withoutLibrary)
+    const source = loopback()
+    const why = 'the library for socket options (koffi) can not be loaded: gone'
+    const { at, accepted, refused } = await serve({ address: source, ttl }, transport)
+    const dialled = dial({ address: at, port, sourceAddress: source, ttl }, transport)
+    const result = await waitFor(dialled.result, { what: 'an answer' })
+    if (failure !== undefined) expect(result).toBe(`${failure}${why}`)
+    // And when the router dials.
+    if (failure !== undefined) dial({ address: at, port, sourceAddress: source }, transport)
+    await waitFor(() => accepted.length + refused.length === 1, { what: 'the other end' })
+    const reduced = `packets leave with the system's TTL instead of ${ttl}: ${why}`
+    if (failure !== undefined) expect(refused).toEqual([`${failure}${why}`])
+    else expect([result, accepted[0]]).toMatchObject([{ reduced }, { reduced }])
+  })
 
   test('GTSM on both sides passes data (RFC 5082)', async () => {
     const source = loopback()

@@ -1,0 +1,61 @@
+// What can be said of a peer without having it: plain values from its configuration, its state machine and what was negotiated.
+
+import type { Ip } from '../../net/ip.ts'
+import type { PeerCommand, PeerMachine, Session, SessionId } from '../fsm/collision.ts'
+import type { Negotiated } from '../fsm/negotiate.ts'
+import type { AfiSafi, Family } from '../packet/message.ts'
+import type { ExportContext } from '../rib/export.ts'
+import type { SessionFacts } from './peer-report.ts'
+import type { PeerConfig, SessionStateName } from './protocol.ts'
+import { maxPrefixesRetrySeconds } from './session-config.ts'
+import type { Connection } from './transport.ts'
+
+/** Whether a router is at the other end, which a reset will be noticed by. */
+export const hasPeer = (state: SessionStateName): boolean =>
+  state === 'OpenSent' || state === 'OpenConfirm' || state === 'Established'
+
+export const stopWith = (text: string): PeerCommand => ({
+  type: 'ManualStop',
+  cease: { name: 'administrative-shutdown', text },
+})
+
+export const sessionOf = ({ primary, secondary }: PeerMachine, id: SessionId): Session | undefined =>
+  primary.id === id ? primary : secondary?.id === id ? secondary : undefined
+
+export const negotiatedFacts = (negotiated: Negotiated): Partial<SessionFacts> => ({
+  holdTimeSeconds: negotiated.holdTimeSeconds,
+  families: negotiated.families,
+  addPath: [...negotiated.codec.addPathSend] satisfies readonly Family[],
+  gracefulRestart: negotiated.gracefulRestart !== undefined,
+  peerRouterId: negotiated.peerRouterId,
+})
+
+export function exportContextOf(config: PeerConfig, negotiated: Negotiated, connection: Connection): ExportContext {
+  const nextHopSelf: { readonly ipv4?: Ip; readonly ipv6?: Ip } | undefined =
+    config.nextHop === 'self' ? connection.localAddresses : undefined
+  return {
+    codec: negotiated.codec,
+    localAsn: config.localAsn,
+    peerAsn: config.peerAsn,
+    ...(nextHopSelf === undefined ? {} : { nextHopSelf }),
+    pathsLimit: negotiated.pathsLimit,
+    // The peer's name is the same in every replica, and another one for every router.
+    seed: config.name,
+  }
+}
+
+/** The end of a session whose router has announced more than it may in a family. */
+export function tooManyPrefixes({ afi, safi }: AfiSafi, limit: number): PeerCommand {
+  // RFC 4486 section 4: AFI, SAFI and the limit.
+  const data = new Uint8Array(7)
+  const view = new DataView(data.buffer)
+  view.setUint16(0, afi)
+  view.setUint8(2, safi)
+  view.setUint32(3, limit)
+  return {
+    type: 'AutomaticStop',
+    cease: { name: 'maximum-prefixes', data },
+    reason: `the router announced more than ${limit} prefixes (maxPrefixesIn); trying again in ${maxPrefixesRetrySeconds} s`,
+    retryAfterSeconds: maxPrefixesRetrySeconds,
+  }
+}

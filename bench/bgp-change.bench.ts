@@ -12,8 +12,8 @@ const changes = Number(process.env['BENCH_CHANGES'] ?? 500)
 const size: TableSize = { prefixes: process.env['BENCH_SIZES'] === 'large' ? 100_000 : 10_000, nextHops: 8 }
 const wanted = (process.env['BENCH_SENDERS'] ?? 'bellhop,gobgpd,bird,openbgpd').split(',')
 const names = await availableSenders(wanted as readonly SenderName[])
-/** Changes before those that count. */
-const warmUps = 50
+/** Changes before those that count: a daemon that has run for a while is compared, not how soon a compiler optimises. */
+const warmUps = Number(process.env['BENCH_WARMUPS'] ?? 2000)
 /** BIRD and OpenBGPD are at rest then; nobody is measured in the middle of something. */
 const pauseMs = 5
 const timeoutMs = 10_000
@@ -54,7 +54,7 @@ async function measure(name: SenderName): Promise<readonly number[]> {
   const began = linesOf(changer)
   const samples: number[] = []
   for (let i = 0; i < changes + warmUps; i++) {
-    await pause()
+    if (i >= warmUps) await pause()
     const [arrived, start] = [arrival('updateAtNs'), began('beganNs')]
     changer.writeLine(ours ? JSON.stringify({ do: 'change', prefix: (i * 7919) % size.prefixes }) : 'next')
     samples.push(Number((await arrived) - (await start)) / 1000)

@@ -12,7 +12,7 @@ import { parseAsn, parseRouterId } from '../../src/net/asn.ts'
 import { parseIp } from '../../src/net/ip.ts'
 import { hostPrefix } from '../../src/net/prefix.ts'
 import { must } from '../../src/runtime/result.ts'
-import { bgpPort, host, nextHop, receiverAsn, senderAsn, type TableSize } from './plan.ts'
+import { answerDelayMs, bgpPort, host, nextHop, receiverAsn, senderAsn, type TableSize } from './plan.ts'
 
 export interface BellhopOptions extends TableSize {
   readonly address: string
@@ -99,7 +99,7 @@ function change(index: number): void {
     withdrawals: [],
     revision: ++revision,
   })
-  say({ beganNs: String(beganNs) })
+  setTimeout(() => say({ beganNs: String(beganNs) }), answerDelayMs)
 }
 
 type Command = { readonly do: 'change'; readonly prefix: number } | { readonly do: 'status' }

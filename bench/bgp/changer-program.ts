@@ -3,7 +3,7 @@
 
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
-import { bgpPort, changerAddress, feederAsn, firstNextHopBits } from './plan.ts'
+import { answerDelayMs, bgpPort, changerAddress, feederAsn, firstNextHopBits } from './plan.ts'
 
 const u32 = (value: number): readonly number[] => [24, 16, 8, 0].map((shift) => (value >>> shift) & 255)
 const message = (type: number, body: readonly number[]): Uint8Array =>
@@ -43,5 +43,5 @@ createInterface({ input: process.stdin }).on('line', () => {
   announced = !announced
   const beganNs = process.hrtime.bigint()
   socket.write(announced ? announcement : withdrawal)
-  console.log(JSON.stringify({ beganNs: String(beganNs) }))
+  setTimeout(() => console.log(JSON.stringify({ beganNs: String(beganNs) })), answerDelayMs)
 })

@@ -2,6 +2,9 @@
 // receiver's addresses a run uses. Each run has addresses that no session was on before, so that no daemon's pause after a
 // lost session is part of anybody's time.
 
+/** When to say at what time a change began: not while it is on its way, because whoever reads it would want a core. */
+export const answerDelayMs = 3
+
 /** N prefixes with M next hops each. */
 export interface TableSize {
   readonly prefixes: number

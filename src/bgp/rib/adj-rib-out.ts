@@ -15,7 +15,7 @@ import { type Family, familyOfPrefixFamily } from '../packet/message.ts'
 import { createAnnouncements, type FamilyIds, forEachGone } from './announcements.ts'
 import type { ExportContext } from './export.ts'
 import { createMessageQueue } from './message-queue.ts'
-import { type Packer, withdrawalPacker } from './pack.ts'
+import { apart, type Packer, withdrawalPacker } from './pack.ts'
 import { createPathIds, type PathIds } from './path-ids.ts'
 import type { Route } from './route.ts'
 
@@ -80,7 +80,7 @@ export function createAdjRibOut(context: ExportContext, table: Table, ids = crea
   const { codec } = context
   const urgent = createMessageQueue()
   const ordinary = createMessageQueue()
-  const announcements = createAnnouncements(context, ordinary.put)
+  const announcements = createAnnouncements(context, { allocate: apart, emit: ordinary.put })
   let marked: Entry[] = []
   let batch: Entry[] = []
   let batchAt = 0

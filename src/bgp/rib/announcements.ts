@@ -7,7 +7,7 @@ import { nlriBytes } from '../packet/encode.ts'
 import type { Family } from '../packet/message.ts'
 import { type AttributeSet, createAttributeSets, setFor, type Variant } from './attribute-sets.ts'
 import { type ExportContext, exportPaths, hasLinkBandwidth } from './export.ts'
-import { announcementPacker, announcementRoom, type Packer } from './pack.ts'
+import { announcementPacker, announcementRoom, type MessageSink, type Packer } from './pack.ts'
 import type { PathIds } from './path-ids.ts'
 import type { Path, Route } from './route.ts'
 
@@ -51,12 +51,12 @@ export interface Announcements {
   ) => number
   /**
    * Where each path of the route goes, and by which id: the same for every prefix of the family whose route has these very
-   * attributes and paths, until `flush`. Undefined where the prefix has a say.
+   * attributes and paths, until `trim`. Undefined where the prefix has a say.
    */
   readonly plan: (route: Route, of: FamilyIds) => readonly Leg[] | undefined
   /** Emits the messages that are not full. */
   readonly flush: () => void
-  /** Forgets attributes when they have become many; only between a `flush` and the next `add`. */
+  /** Forgets attributes and packers when they have become many; only between a `flush` and the next `add`. */
   readonly trim: () => void
 }
 
@@ -69,25 +69,26 @@ const leavingBytesMax = 7 + 7 + 3 + 4
 
 export const nothingExported: Exported = { paths: [], weighted: false, set: undefined }
 
-/** Creates the announcements of one session or of several with equal contexts; `emit` gets whole messages. */
-export function createAnnouncements(context: ExportContext, emit: (message: Uint8Array) => void): Announcements {
+const packersMax = 8192
+
+/** Creates the announcements of one session or of several with equal contexts; `sink` gets whole messages. */
+export function createAnnouncements(context: ExportContext, sink: MessageSink): Announcements {
   const { codec } = context
   const attributeSets = createAttributeSets(context)
-  // Messages that are being filled.
-  const filling = new Map<Variant, Map<Ip, Packer>>()
+  // Kept from batch to batch, because with a packer comes what its messages have in common, encoded.
+  const packers = new Map<Family, Map<Variant, Map<Ip, Packer>>>()
+  let packerCount = 0
+  /** Those with something in them, and with them the order in which it came. */
+  let filling: Packer[] = []
+  const packerSink = { ...sink, began: (packer: Packer) => void filling.push(packer) }
 
   const packerOf = (family: Family, variant: Variant, nextHop: Ip): Packer => {
-    let byNextHop = filling.get(variant)
-    if (byNextHop === undefined) {
-      byNextHop = new Map()
-      filling.set(variant, byNextHop)
-    }
-    let packer = byNextHop.get(nextHop)
-    if (packer === undefined) {
-      packer = announcementPacker(family, variant.attributes, nextHop, codec, emit)
-      byNextHop.set(nextHop, packer)
-    }
-    return packer
+    const byVariant = entryOf(packers, family, newMap<Variant, Map<Ip, Packer>>)
+    const byNextHop = entryOf(byVariant, variant, newMap<Ip, Packer>)
+    return entryOf(byNextHop, nextHop, () => {
+      packerCount++
+      return announcementPacker(family, variant.attributes, nextHop, codec, packerSink)
+    })
   }
 
   const exported: Announcements['exported'] = (route, { family, addPath }) => {
@@ -147,11 +148,25 @@ export function createAnnouncements(context: ExportContext, emit: (message: Uint
       }))
     },
     flush: () => {
-      for (const byNextHop of filling.values()) for (const packer of byNextHop.values()) packer.flush()
-      filling.clear()
+      for (const packer of filling) packer.flush()
+      filling = []
     },
-    trim: attributeSets.trim,
+    trim: () => {
+      if (!attributeSets.trim() && packerCount <= packersMax) return
+      packers.clear()
+      packerCount = 0
+    },
   }
+}
+
+const newMap = <K, V>(): Map<K, V> => new Map()
+
+function entryOf<K, V>(map: Map<K, V>, key: K, create: () => V): V {
+  const known = map.get(key)
+  if (known !== undefined) return known
+  const created = create()
+  map.set(key, created)
+  return created
 }
 
 const variantOf = (set: AttributeSet, { weighted }: Pick<Exported, 'weighted'>, path: Path): Variant =>

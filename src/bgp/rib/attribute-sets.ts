@@ -26,8 +26,8 @@ export const setFor = (set: AttributeSet, path: Path): AttributeSet =>
 
 export interface AttributeSets {
   readonly of: (attributes: RouteAttributes) => AttributeSet
-  /** Forgets what has gathered when it is a lot. Variants from before and after must not be compared. */
-  readonly trim: () => void
+  /** Forgets what has gathered when it is a lot: then true, and variants from before and after must not be compared. */
+  readonly trim: () => boolean
 }
 
 const variantsMax = 4096
@@ -81,10 +81,11 @@ export function createAttributeSets(context: ExportContext): AttributeSets {
       return set
     },
     trim: () => {
-      if (variants <= variantsMax) return
+      if (variants <= variantsMax) return false
       byIdentity = new WeakMap()
       byBytes.clear()
       variants = 0
+      return true
     },
   }
 }

@@ -7,6 +7,7 @@ import { familyOfPrefixFamily } from '../packet/message.ts'
 import type { IdsByFamily, Table } from './adj-rib-out.ts'
 import { createAnnouncements, type FamilyIds, type Leg, nothingExported } from './announcements.ts'
 import type { ExportContext } from './export.ts'
+import { createSlabs } from './pack.ts'
 import type { Path, Route, RouteAttributes } from './route.ts'
 
 /** What is announced by the messages that were written so far; grows. */
@@ -35,7 +36,10 @@ const inFull = { forced: true } as const
 /** Takes down what `table` says now; later changes of it are not seen. */
 export function createFullTable(context: ExportContext, table: Table, ids: IdsByFamily): FullTable {
   const messages: Uint8Array[] = []
-  const announcements = createAnnouncements(context, (message) => void messages.push(message))
+  const announcements = createAnnouncements(context, {
+    allocate: createSlabs(),
+    emit: (message) => void messages.push(message),
+  })
   const families = new Map(
     [...ids].map(([family, familyIds]): [string, FamilyIds] => [
       family,

@@ -44,24 +44,51 @@ export function announcementRoom(family: Family, attributesBytes: number, codec:
 // AFI, SAFI, length of the next hop, one global IPv6 address, the reserved octet.
 const mpReachBytes = 2 + 1 + 1 + 16 + 1
 
-/** Packs announcements of one next hop with one set of attributes. */
+/** Where messages go. */
+export interface MessageSink {
+  /** Room for a message of so many octets. */
+  readonly allocate: (bytes: number) => Uint8Array
+  readonly emit: (message: Uint8Array) => void
+}
+
+/** Messages in memory of their own. */
+export const apart = (bytes: number): Uint8Array => new Uint8Array(bytes)
+
+const slabBytesFirst = 4096
+const slabBytesMax = 64 * 1024
+
+/** Messages beside each other in memory, so that those that follow each other can be written to a socket as one piece. */
+export function createSlabs(): MessageSink['allocate'] {
+  let slab = new Uint8Array(0)
+  let used = 0
+  return (bytes) => {
+    if (used + bytes > slab.length) {
+      slab = new Uint8Array(Math.max(bytes, Math.min(slabBytesMax, Math.max(slabBytesFirst, 2 * slab.length))))
+      used = 0
+    }
+    used += bytes
+    return slab.subarray(used - bytes, used)
+  }
+}
+
+/** Packs announcements of one next hop with one set of attributes. `began` is told when the first has come since a `flush`. */
 export function announcementPacker(
   family: Family,
   attributes: PathAttributes,
   nextHop: Ip,
   codec: SessionCodec,
-  emit: (message: Uint8Array) => void,
+  { allocate, emit, began }: MessageSink & { readonly began: (packer: Packer) => void },
 ): Packer {
   if (family === 'ipv4-unicast' && familyOf(nextHop) === 'IPv4') {
     const block = encodePathAttributes({ ...attributes, nextHop }, codec)
-    return packer(codec.messageBytesMaxSend - emptyUpdateBytes - block.length, (nlri) =>
-      emit(update(nlri.subarray(0, 0), block, nlri)),
-    )
+    const seal = (nlri: Uint8Array): void => emit(update(nlri.subarray(0, 0), block, nlri, allocate))
+    return packer(codec.messageBytesMaxSend - emptyUpdateBytes - block.length, seal, began)
   }
   const block = encodePathAttributes(attributes, codec)
   const header = mpReachHeader(family, [nextHop])
   const room = codec.messageBytesMaxSend - emptyUpdateBytes - attributeHeaderBytesMax - header.length - block.length
-  return packer(room, (nlri) => emit(multiprotocolUpdate('MP_REACH_NLRI', header, nlri, block)))
+  const seal = (nlri: Uint8Array): void => emit(multiprotocolUpdate('MP_REACH_NLRI', header, nlri, block, allocate))
+  return packer(room, seal, began)
 }
 
 /** Packs withdrawals of one family. */
@@ -81,8 +108,8 @@ export function encodeEndOfRib(family: Family): Uint8Array {
   return multiprotocolUpdate('MP_UNREACH_NLRI', mpUnreachHeader(family), none, none)
 }
 
-function update(withdrawn: Uint8Array, attributes: Uint8Array, nlri: Uint8Array): Uint8Array {
-  const message = new Uint8Array(emptyUpdateBytes + withdrawn.length + attributes.length + nlri.length)
+function update(withdrawn: Uint8Array, attributes: Uint8Array, nlri: Uint8Array, allocate = apart): Uint8Array {
+  const message = allocate(emptyUpdateBytes + withdrawn.length + attributes.length + nlri.length)
   let at = writeU16(message, writeMessageHeader(message, 0, message.length, 'UPDATE'), withdrawn.length)
   message.set(withdrawn, at)
   at = writeU16(message, at + withdrawn.length, attributes.length)
@@ -96,11 +123,12 @@ function multiprotocolUpdate(
   header: Uint8Array,
   nlri: Uint8Array,
   attributes: Uint8Array,
+  allocate = apart,
 ): Uint8Array {
   const { flags, code } = attributeByName(name)
   const valueBytes = header.length + nlri.length
   const blockBytes = attributeHeaderBytes(valueBytes) + valueBytes + attributes.length
-  const message = new Uint8Array(emptyUpdateBytes + blockBytes)
+  const message = allocate(emptyUpdateBytes + blockBytes)
   let at = writeU16(message, writeMessageHeader(message, 0, message.length, 'UPDATE'), 0)
   at = writeAttributeHeader(message, writeU16(message, at, blockBytes), flags, code, valueBytes)
   message.set(header, at)
@@ -112,19 +140,23 @@ function multiprotocolUpdate(
 const gatherBytesFirst = 64
 
 // `seal` gets a view that is only good during the call.
-function packer(room: number, seal: (nlri: Uint8Array) => void): Packer {
-  let gathered = new Uint8Array(Math.min(gatherBytesFirst, room))
+function packer(room: number, seal: (nlri: Uint8Array) => void, began: (packer: Packer) => void = () => {}): Packer {
+  const first = new Uint8Array(Math.min(gatherBytesFirst, room))
+  let gathered = first
   let used = 0
-  const flush = (): void => {
-    if (used === 0) return
+  const emitGathered = (): void => {
     seal(gathered.subarray(0, used))
     used = 0
   }
-  return {
-    flush,
+  const self: Packer = {
+    flush: () => {
+      if (used > 0) emitGathered()
+      gathered = first
+    },
     add: (prefix, prefixBytes, pathId) => {
+      if (used === 0) began(self)
       const entryBytes = prefixBytes + (pathId === undefined ? 0 : 4)
-      if (used + entryBytes > room) flush()
+      if (used + entryBytes > room) emitGathered()
       if (used + entryBytes > gathered.length) {
         const larger = new Uint8Array(Math.min(room, Math.max(2 * gathered.length, used + entryBytes)))
         larger.set(gathered.subarray(0, used))
@@ -134,4 +166,5 @@ function packer(room: number, seal: (nlri: Uint8Array) => void): Packer {
       for (let i = 0; i < prefixBytes; i++) gathered[used++] = prefix[i] ?? 0
     },
   }
+  return self
 }

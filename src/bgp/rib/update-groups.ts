@@ -98,8 +98,8 @@ class Group {
   readonly #messages: Uint8Array[] = []
   #first = 0
   #bytes = 0
-  /** The table as it was behind message `position`, for those who come before it changes. */
-  #full: { readonly table: FullTable; readonly position: number } | undefined
+  /** The table as it was behind message `position`, for those who come before it changes and while somebody reads it. */
+  #full: { readonly table: WeakRef<FullTable>; readonly position: number } | undefined
 
   constructor(context: ExportContext, table: Table, backlogBytesMax: number, empty: () => void) {
     this.#context = context
@@ -139,9 +139,11 @@ class Group {
 
   /** The table behind the last message. Comes after `enter`. */
   fullTable(): FullTable {
-    if (this.#full?.position !== this.#end)
-      this.#full = { table: createFullTable(this.#context, this.#table, this.ids), position: this.#end }
-    return this.#full.table
+    const known = this.#full?.position === this.#end ? this.#full.table.deref() : undefined
+    if (known !== undefined) return known
+    const table = createFullTable(this.#context, this.#table, this.ids)
+    this.#full = { table: new WeakRef(table), position: this.#end }
+    return table
   }
 
   /** Takes a member out of step; returns what it had not read. */

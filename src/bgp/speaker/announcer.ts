@@ -4,6 +4,7 @@
 
 import type { Clock } from '../../runtime/clock.ts'
 import type { Negotiated } from '../fsm/negotiate.ts'
+import { concatBytes } from '../packet/bytes.ts'
 import { encodeMessage } from '../packet/encode.ts'
 import { afiSafiOf, type Family } from '../packet/message.ts'
 import { encodeEndOfRib } from '../rib/pack.ts'
@@ -55,7 +56,7 @@ export function createAnnouncer(options: AnnouncerOptions): Announcer {
 
   const write = (messages: readonly Uint8Array[]): void => {
     if (messages.length === 0) return
-    connection.write(concat(messages))
+    for (const piece of piecesOf(messages)) connection.write(piece)
     wrote(messages.length)
   }
 
@@ -134,14 +135,38 @@ export function createAnnouncer(options: AnnouncerOptions): Announcer {
   }
 }
 
-function concat(messages: readonly Uint8Array[]): Uint8Array {
-  const [first] = messages
-  if (messages.length === 1 && first !== undefined) return first
-  const bytes = new Uint8Array(messages.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const message of messages) {
-    bytes.set(message, at)
-    at += message.length
+/** So many octets in one place are written from there. */
+const pieceBytesMin = 16 * 1024
+
+/** The messages as few pieces: neighbours in memory stay where they are, others are copied together. */
+function piecesOf(messages: readonly Uint8Array[]): readonly Uint8Array[] {
+  if (messages.length === 1) return messages
+  const pieces: Uint8Array[] = []
+  let scattered: Uint8Array[] = []
+  for (const run of runsOf(messages)) {
+    if (run.length < pieceBytesMin) {
+      scattered.push(run)
+      continue
+    }
+    if (scattered.length > 0) pieces.push(concatBytes(scattered))
+    scattered = []
+    pieces.push(run)
   }
-  return bytes
+  if (scattered.length > 0) pieces.push(concatBytes(scattered))
+  return pieces
+}
+
+function runsOf(messages: readonly Uint8Array[]): readonly Uint8Array[] {
+  const runs: Uint8Array[] = []
+  let run: Uint8Array | undefined
+  for (const message of messages) {
+    if (run !== undefined && message.buffer === run.buffer && message.byteOffset === run.byteOffset + run.length)
+      run = new Uint8Array(run.buffer, run.byteOffset, run.length + message.length)
+    else {
+      if (run !== undefined) runs.push(run)
+      run = message
+    }
+  }
+  if (run !== undefined) runs.push(run)
+  return runs
 }

@@ -98,6 +98,22 @@ describe('the bytes of an announcement', () => {
     expect(announce(ribWithTable(contextWith()), route)).toEqual([])
   })
 
+  test('prefixes of both families with the same next hop and the same attributes go into messages of their own', () => {
+    const context = contextWith({ codec: { extendedNextHop: new Set(['ipv4-unicast']) } })
+    const routes = ['203.0.113.10/32', '2001:db8::10/128'].map((text) => ({
+      ...routeOver(text, []),
+      paths: [{ pathId: 5, nextHop: ip('fd00::5') }],
+    }))
+    const common = '10 fd000000000000000000000000000005 00 00000005'
+    const attributes = '400101 00 400206 02010000fc00'
+    expect(announce(ribWithTable(context), ...routes).map(hex)).toEqual(
+      [
+        `${header(0x45)} 0000 002e 800e1e 000101 ${common} 20cb00710a ${attributes}`,
+        `${header(0x51)} 0000 003a 800e2a 000201 ${common} 8020010db8000000000000000000000010 ${attributes}`,
+      ].map((message) => message.replaceAll(/\s/g, '')),
+    )
+  })
+
   test.each([
     ['203.0.113.10/32', `${header(0x20)} 0009 00000005 20cb00710a 0000`],
     ['2001:db8::10/128', `${header(0x32)} 0000 001b 800f18 000201 00000005 8020010db8000000000000000000000010`],

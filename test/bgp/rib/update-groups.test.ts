@@ -120,6 +120,19 @@ describe('what is written once', () => {
     for (const each of [a, b]) each.expectCurrent()
   })
 
+  test('messages of the full table lie beside each other, so that they are written to a socket from where they are', () => {
+    const world = new World()
+    world.put(...Array.from({ length: 2000 }, (_, i) => routeOver(`203.${i >> 8}.113.${i & 255}/32`, [1, 2])))
+    const listener = world.join()
+    const count = listener.read()
+    const buffers = new Set(listener.messages.map(({ buffer }) => buffer))
+    expect(count).toBeGreaterThan(2 * buffers.size)
+    for (const [i, message] of listener.messages.entries()) {
+      const next = listener.messages[i + 1]
+      if (next?.buffer === message.buffer) expect(next.byteOffset).toBe(message.byteOffset + message.length)
+    }
+  })
+
   test('a change, for all who are in step', () => {
     const world = new World()
     world.put(...many(3, [1, 2]))

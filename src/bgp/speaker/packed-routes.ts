@@ -1,26 +1,35 @@
 // Routes on their way between threads. Structured clone copies every string and object as often as it is mentioned, which for
 // 100 000 VIPs with eight next hops stops both threads for most of a second and leaves the copies behind. Here every next hop,
 // every set of next hops and every set of attributes travels once, and a route is its prefix and two numbers; the receiver's
-// routes share what is equal.
+// routes share what is equal. A few routes cross as they are, which takes less time than packing does.
 
 import type { Prefix } from '../../net/prefix.ts'
 import type { Path, Route, RouteAttributes } from '../rib/route.ts'
 import type { SpeakerCommand } from './protocol.ts'
+import { isSamePath, type RouteValues, textOf } from './route-values.ts'
 
 type RoutesCommand = Extract<SpeakerCommand, { readonly type: 'routes' }>
 
 /** A command as it is posted to the worker. */
 export type PackedCommand =
   | Exclude<SpeakerCommand, RoutesCommand>
-  | (Omit<RoutesCommand, 'upserts'> & { readonly upserts: PackedRoutes })
+  | (Omit<RoutesCommand, 'upserts'> & { readonly upserts: PackedRoutes | readonly Route[] })
 
-/** Packs the routes of a command, if it has any. */
+/** As many routes are packed at least. */
+export const packedRoutesMin = 16
+
+/** Packs the routes of a command, if it has enough of them. */
 export const packCommand = (command: SpeakerCommand): PackedCommand =>
-  command.type === 'routes' ? { ...command, upserts: packRoutes(command.upserts) } : command
+  command.type === 'routes' && command.upserts.length >= packedRoutesMin
+    ? { ...command, upserts: packRoutes(command.upserts) }
+    : command
 
-/** The command that was packed. */
-export const unpackCommand = (command: PackedCommand): SpeakerCommand =>
-  command.type === 'routes' ? { ...command, upserts: unpackRoutes(command.upserts) } : command
+/** The command that was packed; its routes are made of `values`. */
+export function unpackCommand(command: PackedCommand, values: RouteValues): SpeakerCommand {
+  if (command.type !== 'routes') return command
+  const { upserts } = command
+  return { ...command, upserts: 'prefixes' in upserts ? unpackRoutes(upserts, values) : upserts.map(values.route) }
+}
 
 /** Plain data. */
 export interface PackedRoutes {
@@ -50,7 +59,10 @@ export function packRoutes(routes: readonly Route[]): PackedRoutes {
   const sets: number[] = []
   let setCount = 0
   const root = newNode()
+  const byIdentity = new Map<readonly Path[], number>()
   const numberOfSet = (members: readonly Path[]): number => {
+    const known = byIdentity.get(members)
+    if (known !== undefined) return known
     let node = root
     for (const path of members) {
       const number = numberOfPath(path)
@@ -66,6 +78,7 @@ export function packRoutes(routes: readonly Route[]): PackedRoutes {
       sets.push(members.length)
       for (const path of members) sets.push(numberOfPath(path))
     }
+    byIdentity.set(members, node.set)
     return node.set
   }
   const numbers = new Uint32Array(2 * routes.length)
@@ -97,9 +110,6 @@ function pathNumbers(paths: Path[]): (path: Path) => number {
   }
 }
 
-const isSamePath = (a: Path, b: Path): boolean =>
-  a.nextHop === b.nextHop && a.linkBandwidth === b.linkBandwidth && a.leaving === b.leaving
-
 function attributeNumbers(attributes: RouteAttributes[]): (of: RouteAttributes) => number {
   const byIdentity = new Map<RouteAttributes, number>()
   const byText = new Map<string, number>()
@@ -114,15 +124,15 @@ function attributeNumbers(attributes: RouteAttributes[]): (of: RouteAttributes) 
   }
 }
 
-const textOf = ({ origin, med, localPref, prepend, communities, largeCommunities }: RouteAttributes): string =>
-  JSON.stringify([origin, med, localPref, prepend, communities, largeCommunities])
-
-/** The routes that were packed, equal to them in every value. */
-export function unpackRoutes({ prefixes, routes, attributes, paths, sets }: PackedRoutes): readonly Route[] {
+/** The routes that were packed, equal to them in every value, and made of `values`. */
+export function unpackRoutes(packed: PackedRoutes, values: RouteValues): readonly Route[] {
+  const { prefixes, routes, sets } = packed
+  const attributes = packed.attributes.map(values.attributes)
+  const paths = packed.paths.map(values.path)
   const pathSets: (readonly Path[])[] = []
   for (let at = 0; at < sets.length; ) {
     const size = sets[at++] ?? 0
-    pathSets.push(Array.from(sets.subarray(at, at + size), (number) => known(paths, number)))
+    pathSets.push(values.paths(Array.from(sets.subarray(at, at + size), (number) => known(paths, number))))
     at += size
   }
   return prefixes.map((prefix, i) => ({

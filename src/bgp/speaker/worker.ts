@@ -11,6 +11,7 @@ import { type PackedCommand, unpackCommand } from './packed-routes.ts'
 import type { SpeakerEvent } from './protocol.ts'
 import { createRecordFiles } from './record-files.ts'
 import type { Recorder } from './recording.ts'
+import { createRouteValues } from './route-values.ts'
 import { createTcpTransport } from './tcp-transport.ts'
 
 /** What the main thread passes on as `workerData`. */
@@ -53,4 +54,5 @@ const core = new SpeakerCore({
 })
 
 // The other end of the port is our own speaker.ts.
-port.on('message', (command: PackedCommand) => core.handle(unpackCommand(command)))
+const values = createRouteValues()
+port.on('message', (command: PackedCommand) => core.handle(unpackCommand(command, values)))

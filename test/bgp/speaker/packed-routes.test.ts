@@ -3,8 +3,15 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Path, Route, RouteAttributes } from '../../../src/bgp/rib/route.ts'
-import { packCommand, packRoutes, unpackCommand, unpackRoutes } from '../../../src/bgp/speaker/packed-routes.ts'
+import {
+  packCommand,
+  packedRoutesMin,
+  packRoutes,
+  unpackCommand,
+  unpackRoutes,
+} from '../../../src/bgp/speaker/packed-routes.ts'
 import type { SpeakerCommand } from '../../../src/bgp/speaker/protocol.ts'
+import { createRouteValues } from '../../../src/bgp/speaker/route-values.ts'
 import { communityFromParts } from '../../../src/net/community.ts'
 import { parseIp } from '../../../src/net/ip.ts'
 import { parsePrefix } from '../../../src/net/prefix.ts'
@@ -41,7 +48,7 @@ const route: fc.Arbitrary<Route> = fc
 test('routes come out as they went in', () => {
   fc.assert(
     fc.property(fc.array(route), (routes) => {
-      expect(unpackRoutes(structuredClone(packRoutes(routes)))).toEqual(routes)
+      expect(unpackRoutes(structuredClone(packRoutes(routes)), createRouteValues())).toEqual(routes)
     }),
     { numRuns: 300 },
   )
@@ -56,7 +63,7 @@ test('what is equal is one object', () => {
       paths: [{ pathId: 1, nextHop: must(parseIp('10.0.0.1')) }],
     }),
   )
-  const [a, b] = unpackRoutes(packRoutes(routes))
+  const [a, b] = unpackRoutes(packRoutes(routes), createRouteValues())
   expect(a?.attributes).toBe(b?.attributes)
   expect(a?.paths).toBe(b?.paths)
 })
@@ -73,5 +80,44 @@ test('a command keeps everything beside its routes', () => {
       revision: 7,
     },
   ]
-  for (const command of commands) expect(unpackCommand(structuredClone(packCommand(command)))).toEqual(command)
+  for (const command of commands)
+    expect(unpackCommand(structuredClone(packCommand(command)), createRouteValues())).toEqual(command)
+})
+
+const upserting = (upserts: readonly Route[]): SpeakerCommand => ({
+  type: 'routes',
+  table: 'main',
+  replace: false,
+  upserts,
+  withdrawals: [],
+  revision: 1,
+})
+
+test('commands with few routes and with many, one after the other, bring the same routes, whatever is remembered of them', () => {
+  const commands = fc.array(fc.array(route, { maxLength: 2 * packedRoutesMin, size: 'max' }), { maxLength: 8 })
+  fc.assert(
+    fc.property(commands, fc.constantFrom(2, 16_384), (lists, valuesMax) => {
+      const values = createRouteValues({ valuesMax })
+      for (const routes of lists)
+        expect(unpackCommand(structuredClone(packCommand(upserting(routes))), values)).toEqual(upserting(routes))
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('what is equal is one object, whatever command it came with', () => {
+  const values = createRouteValues()
+  const routeTo = (text: string): Route => ({
+    prefix: must(parsePrefix(text)),
+    attributes: { origin: 'IGP', prepend: 0, communities: [], largeCommunities: [] },
+    paths: ['10.0.0.1', '10.0.0.2'].map((nextHop, i) => ({ pathId: i + 1, nextHop: must(parseIp(nextHop)) })),
+  })
+  const many = Array.from({ length: packedRoutesMin }, (_, i) => routeTo(`203.0.113.${i}/32`))
+  const arrived = [many, [routeTo('203.0.113.100/32')], [routeTo('203.0.113.101/32')]].flatMap((routes) => {
+    const command = unpackCommand(structuredClone(packCommand(upserting(routes))), values)
+    return command.type === 'routes' ? command.upserts : []
+  })
+  expect(arrived).toHaveLength(packedRoutesMin + 2)
+  expect(new Set(arrived.map(({ attributes: of }) => of)).size).toBe(1)
+  expect(new Set(arrived.map(({ paths }) => paths)).size).toBe(1)
 })

@@ -6,6 +6,11 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wallMs: () => Date.now(),
   setTimer: (delayMs, fire) => {
+    // A timer of Node takes a millisecond at least; who only lets others have their turn is not to wait.
+    if (delayMs <= 0) {
+      const immediate = setImmediate(fire)
+      return () => clearImmediate(immediate)
+    }
     const timer = setTimeout(fire, delayMs)
     return () => clearTimeout(timer)
   },

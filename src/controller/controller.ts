@@ -20,6 +20,7 @@ import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import { createDataplaneGate, type DataplaneGate } from './dataplane-gate.ts'
+import { askHealth, createHealthChecker, type HealthChecker } from './health-checks.ts'
 import { createLayer2Owners } from './layer2-owners.ts'
 import { createLeadership } from './leadership.ts'
 import { type Presence, startPresence } from './presence.ts'
@@ -88,6 +89,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   const { serviceClass, name, node } = config
   const presence = startPresence({ ...base, name, node, bfd: config.bfd, onNodes: () => rounds.run() })
   const gate = createDataplaneGate({ clock, signal, agents: presence.agents, onChange: () => rounds.run() })
+  const health = createHealthChecker({ ask: askHealth, serviceClass, clock, signal, onChange: () => rounds.run() })
   const drains = createDrainWatch({ clock, signal, onDue: () => rounds.run() })
   const reporter = createReporter({
     ...{ ...base, store, announcer, serviceClass },
@@ -121,8 +123,9 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     synced: store.synced(),
   }))
   const rounds = createRounds({
-    ...{ store, kinds, announcer, presence, gate, drains, leadership, owners, reporter, metrics, clock, log },
-    context: () => planContext(config, store, { presence, gate, drains }),
+    ...{ store, kinds, announcer, presence, drains, leadership, owners, reporter, metrics, clock, log },
+    watches: [gate, health],
+    context: () => planContext(config, store, { presence, gate, drains, health }),
   })
   store.onChange(rounds.run)
   const speakerDied = followSpeaker(speaker, (event) => {
@@ -179,13 +182,19 @@ function followSpeaker(speaker: Speaker, onEvent: (event: SpeakerEvent) => void)
 function planContext(
   config: ControllerConfig,
   store: ClusterStore,
-  facts: { readonly presence: Presence; readonly gate: DataplaneGate; readonly drains: DrainWatch },
+  facts: {
+    readonly presence: Presence
+    readonly gate: DataplaneGate
+    readonly drains: DrainWatch
+    readonly health: HealthChecker
+  },
 ): PlanContext {
   const defaultRouterId = ownRouterId(config.node, store)
   return {
     serviceClass: config.serviceClass,
     nodeLiveness: facts.presence.nodeLiveness(),
     dataplane: facts.gate.dataplane(),
+    healthChecks: facts.health.opinions(),
     drains: facts.drains.phases(store.view().bgpConfs.get('default')?.drainGraceSeconds),
     layer2: facts.presence.layer2(),
     ...(defaultRouterId === undefined ? {} : { defaultRouterId }),

@@ -5,12 +5,11 @@ import type { Announcer } from '../announce/announcer.ts'
 import type { DrainWatch } from '../announce/drain-watch.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { EventSubject } from '../k8s/events.ts'
-import type { Kind } from '../k8s/objects.ts'
+import type { ClusterChanges, ClusterView, Kind } from '../k8s/objects.ts'
 import type { ControllerMetrics } from '../metrics/controller-metrics.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
-import type { DataplaneGate } from './dataplane-gate.ts'
 import type { Layer2Owners } from './layer2-owners.ts'
 import type { Leadership } from './leadership.ts'
 import type { Presence } from './presence.ts'
@@ -22,7 +21,8 @@ export interface RoundsOptions {
   readonly kinds: readonly Kind[]
   readonly announcer: Announcer
   readonly presence: Pick<Presence, 'setNodes'>
-  readonly gate: Pick<DataplaneGate, 'take'>
+  /** What looks at the cluster before it is planned. */
+  readonly watches: readonly { readonly take: (view: ClusterView, changes: ClusterChanges | undefined) => void }[]
   readonly drains: Pick<DrainWatch, 'setNodes'>
   readonly leadership: Pick<Leadership, 'changed' | 'note'>
   readonly owners: Pick<Layer2Owners, 'changed'>
@@ -51,7 +51,7 @@ export function createRounds(options: RoundsOptions): Rounds {
     if (changes.has('Node')) for (const watch of [options.presence, options.drains]) watch.setNodes(store.view().nodes)
     // The first plan is a whole one: what changed before it is of no interest.
     const since = announcer.plan() === undefined ? undefined : changes
-    options.gate.take(store.view(), since)
+    for (const watch of options.watches) watch.take(store.view(), since)
     const changedVips = announcer.step(store.view(), since, options.context())
     options.metrics.planned((clock.monotonicMs() - startMs) / 1000)
     options.owners.changed(changedVips)

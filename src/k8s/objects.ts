@@ -94,6 +94,8 @@ export interface Service {
   readonly ipFamilies: readonly IpFamily[]
   readonly ipFamilyPolicy: 'SingleStack' | 'PreferDualStack' | 'RequireDualStack'
   readonly externalTrafficPolicy: 'Cluster' | 'Local'
+  /** Where every node answers whether it has local endpoints; 0 = nowhere. */
+  readonly healthCheckNodePort: number
   readonly ports: readonly ServicePort[]
   readonly selector: Readonly<Record<string, string>>
   /** As the user wrote it; whether it is an address is for allocation to say. */

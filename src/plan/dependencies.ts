@@ -1,10 +1,12 @@
 // What each VIP's plan was made from, turned round: from a Service, a pool or a node to the VIPs that must be planned again when it
 // changes. The planner's memo is right exactly as long as this index is complete.
 
-import type { ClusterChanges } from '../k8s/objects.ts'
+import type { ClusterChanges, NamespacedName } from '../k8s/objects.ts'
 import type { VipPlan } from './vip-plan.ts'
 
 export interface Dependencies {
+  /** The VIPs of these Services. */
+  readonly ofServices: (services: Iterable<NamespacedName>) => ReadonlySet<string>
   /** Takes note of a VIP's new plan; undefined = it has none. */
   readonly replace: (vip: string, before: VipPlan | undefined, after: VipPlan | undefined) => void
   /** The VIPs that the changes concern. `nodes`: nodes whose verdict is another one than before. */
@@ -39,6 +41,7 @@ export function createDependencies(): Dependencies {
       if (after?.everyNode === true) onEveryNode.add(vip)
       else onEveryNode.delete(vip)
     },
+    ofServices: (services) => new Set([...services].flatMap((service) => [...(byService.get(service) ?? nothing)])),
     dependents: (changes, nodes) => {
       const vips = new Set<string>(changes.get('Vip'))
       const add = (index: ReadonlyMap<string, ReadonlySet<string>>, keys: Iterable<string>): void => {

@@ -2,7 +2,6 @@
 // nodes. Under externalTrafficPolicy Local a node must host an endpoint of every Service that has the address.
 
 import type { IpFamily } from '../net/ip.ts'
-import { waitsForRules } from './dataplane.ts'
 import { type NextHopVerdict, type NodeEligibility, unknownNode } from './eligibility.ts'
 import type { CountedEndpoints } from './endpoints.ts'
 import { hash32 } from './hash.ts'
@@ -29,18 +28,18 @@ export interface NextHops {
 export interface Narrowed {
   /** Of the others nothing is known, and nothing wanted. */
   readonly onlyNode?: string | undefined
-  readonly isWaitedFor?: ((node: string) => boolean) | undefined
+  /** What speaks against a node, continuing "node n1 ...". */
+  readonly objection?: ((node: string) => string | undefined) | undefined
 }
 
 /**
- * The eligible nodes for one VIP of `family`, but for those whose rules are still waited for. Never throws a VIP away for one bad
- * node.
+ * The eligible nodes for one VIP of `family`, but for those that something speaks against. Never throws a VIP away for one bad node.
  */
 export function planNextHops(
   backends: readonly Backends[],
   nodes: ReadonlyMap<string, NodeEligibility>,
   family: IpFamily,
-  { onlyNode, isWaitedFor }: Narrowed = {},
+  { onlyNode, objection }: Narrowed = {},
 ): NextHops {
   const total = backends.reduce((sum, { counted }) => sum + counted.total, 0)
   const none = { hops: [], excluded: [], everyNode: false }
@@ -62,7 +61,7 @@ export function planNextHops(
       },
     }
   const chosen = (of: ReadonlyMap<string, number>): NextHops => ({
-    ...judge(of, nodes, family, isWaitedFor),
+    ...judge(of, nodes, family, objection),
     everyNode,
   })
   if (onlyNode === undefined) return chosen(candidates)
@@ -90,7 +89,7 @@ function judge(
   candidates: ReadonlyMap<string, number>,
   nodes: ReadonlyMap<string, NodeEligibility>,
   family: IpFamily,
-  isWaitedFor: (node: string) => boolean = () => false,
+  objection: (node: string) => string | undefined = () => undefined,
 ): Omit<NextHops, 'everyNode'> {
   const hops: PlannedNextHop[] = []
   const excluded: ExcludedNode[] = []
@@ -99,7 +98,8 @@ function judge(
   for (const [node, endpoints] of [...candidates].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const verdict: NextHopVerdict = nodes.get(node)?.[family] ?? unknownNode
     const twin = verdict.ok ? byAddress.get(verdict.address) : undefined
-    if (verdict.ok && isWaitedFor(node)) excluded.push({ node, because: waitsForRules })
+    const because = verdict.ok ? objection(node) : undefined
+    if (because !== undefined) excluded.push({ node, because })
     else if (verdict.ok && twin === undefined) {
       byAddress.set(verdict.address, node)
       hops.push({ node, address: verdict.address, endpoints, ...(verdict.leaving ? { leaving: true } : {}) })

@@ -9,9 +9,10 @@ import type { TableName } from '../bgp/speaker/protocol.ts'
 import type { ClusterChanges, ClusterView, VipPool } from '../k8s/objects.ts'
 import type { Layer2Node } from '../layer2/links.ts'
 import type { Prefix } from '../net/prefix.ts'
-import { type Dataplane, dataplaneChanges, openDataplane } from './dataplane.ts'
+import { openDataplane } from './dataplane.ts'
 import { createDependencies } from './dependencies.ts'
 import type { DrainPhase } from './drain.ts'
+import { type HealthChecks, type NodeReports, noReports, reportChanges } from './objections.ts'
 import { same } from './same.ts'
 import { SnapshotMap } from './snapshot-map.ts'
 import { resurvey, type Surroundings, survey } from './surroundings.ts'
@@ -50,7 +51,7 @@ interface Memory {
   readonly last: { readonly surroundings: Surroundings; readonly context: PlanContext; readonly plan: Plan } | undefined
   readonly liveness: ReadonlyMap<string, 'up' | 'down'>
   readonly drains: ReadonlyMap<string, DrainPhase>
-  readonly dataplane: Dataplane
+  readonly seen: NodeReports
   /** As VIPs were planned with them. */
   readonly pools: ReadonlyMap<string, VipPool>
   readonly layer2: ReadonlyMap<string, Layer2Node>
@@ -72,7 +73,7 @@ const forget = (): Memory => ({
   last: undefined,
   liveness: new Map(),
   drains: new Map(),
-  dataplane: openDataplane,
+  seen: noReports,
   pools: new Map(),
   layer2: new Map(),
   vips: new Map(),
@@ -102,11 +103,15 @@ function planChanges(
     (name) => !same(readOfPool(memory.pools.get(name)), readOfPool(view.vipPools.get(name))),
   )
   const relevant: ClusterChanges = new Map([...changes, ['VipPool', new Set(pools)]])
-  const waits = dataplaneChanges(memory.dataplane, context.dataplane ?? openDataplane)
+  const seen = reportChanges(memory.seen, reportsOf(context))
   const dirty =
     touched === 'all'
       ? new Set([...memory.vips.keys(), ...view.vips.keys()])
-      : new Set([...memory.dependencies.dependents(relevant, new Set([...touched, ...waits.nodes])), ...waits.vips])
+      : new Set([
+          ...memory.dependencies.dependents(relevant, new Set([...touched, ...seen.nodes])),
+          ...memory.dependencies.ofServices(seen.services),
+          ...seen.vips,
+        ])
   return planVips(memory, view, context, { surroundings, dirty })
 }
 
@@ -124,13 +129,13 @@ function planVips(
   { surroundings, dirty }: { readonly surroundings: Surroundings; readonly dirty: ReadonlySet<string> },
 ): MemoryStep {
   const before = memory.last?.plan
-  const dataplane = context.dataplane ?? openDataplane
+  const seen = reportsOf(context)
   const reports: [string, VipReport | undefined][] = []
   const touched = new Map<TableName, Set<Prefix>>()
   for (const name of dirty) {
     const vip = view.vips.get(name)
     const known = memory.vips.get(name)
-    const next = vip === undefined ? undefined : planVip(vip, view, surroundings, dataplane)
+    const next = vip === undefined ? undefined : planVip(vip, view, surroundings, seen)
     // What came out the same stays the same value: tables and reports hold it already.
     if (next !== undefined && same(known, next)) continue
     if (next === undefined) memory.vips.delete(name)
@@ -157,7 +162,7 @@ function planVips(
       pools: new Map(view.vipPools),
       liveness: copyIfChanged(memory.liveness, context.nodeLiveness),
       drains: copyIfChanged(memory.drains, context.drains ?? noDrains),
-      dataplane,
+      seen,
       layer2: copyIfChanged(memory.layer2, context.layer2 ?? noPlaces),
     },
     result: { plan, tableChanges, droppedTables, changedVips: new Set(reports.map(([name]) => name)) },
@@ -244,6 +249,13 @@ function routeOf(list: readonly Contribution[]): Route | undefined {
 }
 
 // --------------------------------------------------------------------------------------------------------- context
+
+const noHealthChecks: HealthChecks = new Map()
+
+const reportsOf = ({ dataplane = openDataplane, healthChecks = noHealthChecks }: PlanContext): NodeReports => ({
+  dataplane,
+  healthChecks,
+})
 
 function sameContext(a: PlanContext, b: PlanContext): boolean {
   return (

@@ -10,6 +10,7 @@ import type { Prefix } from '../net/prefix.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import type { Dataplane } from './dataplane.ts'
 import type { DrainPhase } from './drain.ts'
+import type { HealthChecks } from './objections.ts'
 
 export type { ServiceClassRule } from '../vip/types.ts'
 
@@ -28,6 +29,8 @@ export interface PlanContext {
    * nothing new is known is the same value.
    */
   readonly layer2?: ReadonlyMap<string, Layer2Node>
+  /** What the Services' own health checks say; absent = nothing. */
+  readonly healthChecks?: HealthChecks
   /** Used where BgpConf names no router id: this replica's own IPv4 address. */
   readonly defaultRouterId?: RouterId
   /** Whose sessions are planned: those of this node's agent (BgpPeers with `speaker: node`). Absent = those of the controllers. */

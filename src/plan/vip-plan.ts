@@ -1,5 +1,5 @@
 // One VIP's plan: whose it is, where its traffic goes, what is announced in which table, and why not. A function of the Vip, its
-// Services, their slices, its pool, the surroundings and the state of the rules, and of nothing else: that is what the planner's memo rests on.
+// Services, their slices, its pool, the surroundings and what was seen on the nodes, and of nothing else: that is what the planner's memo rests on.
 
 import type { Path, Route } from '../bgp/rib/route.ts'
 import type { TableName } from '../bgp/speaker/protocol.ts'
@@ -16,10 +16,10 @@ import { familyOf } from '../net/ip.ts'
 import { hostPrefix, prefixOf } from '../net/prefix.ts'
 import { type NotServed, notServedBecause } from '../vip/service-class.ts'
 import type { RouteRules } from './attributes.ts'
-import { type Dataplane, waitingFor } from './dataplane.ts'
 import { countEndpoints, type EndpointPolicy } from './endpoints.ts'
 import { planLayer2 } from './layer2.ts'
 import { type Backends, capNextHops, type NextHops, planNextHops } from './next-hops.ts'
+import { type NodeReports, objectionsTo } from './objections.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { ExcludedNode, PlannedNextHop, VipReport } from './types.ts'
 
@@ -49,7 +49,7 @@ const bandwidthPerEndpoint = 125_000_000
 const noSlices: readonly EndpointSlice[] = []
 
 /** Plans one VIP. */
-export function planVip(vip: Vip, view: ClusterView, surroundings: Surroundings, dataplane: Dataplane): VipPlan {
+export function planVip(vip: Vip, view: ClusterView, surroundings: Surroundings, reports: NodeReports): VipPlan {
   const { name } = vip.meta
   const pool = view.vipPools.get(vip.pool)
   const services = vip.services.map((claim) => namespacedName(claim.namespace, claim.name))
@@ -70,7 +70,7 @@ export function planVip(vip: Vip, view: ClusterView, surroundings: Surroundings,
   }
   const nextHops = planNextHops(backends, surroundings.nodes, familyOf(vip.address), {
     onlyNode: surroundings.onlyNode,
-    isWaitedFor: waitingFor(name, dataplane),
+    objection: objectionsTo(name, services, reports),
   })
   const told = announce(vip, served.services, nextHops, surroundings)
   const nodes = new Set(backends.flatMap(({ counted }) => [...counted.byNode.keys()]))

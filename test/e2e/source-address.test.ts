@@ -6,9 +6,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { nothingFails, type Stage, setStage, vip4, vip6 } from '../../src/lab/demo/stage.ts'
 import { createStory, type Probe } from '../../src/lab/demo/story.ts'
 import { type Lab, repositoryFile, startLab } from '../../src/lab/lab.ts'
+import type { LabProcess } from '../../src/lab/netns/process.ts'
 import { programsOf } from '../../src/lab/routers/create-router.ts'
 import { clientAddress } from '../../src/lab/topology/addresses.ts'
 import type { LoadOptions, RunningLoad } from '../../src/lab/topology/load.ts'
+import type { LabNode } from '../../src/lab/topology/topology.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { describeWith } from '../support/privileges.ts'
@@ -41,6 +43,11 @@ spec:
           image: whoami
           ports: [{containerPort: 8080}]
           readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1}
+`
+
+const healthCheckProgram = `
+const [port, status] = process.argv.slice(1).map(Number)
+require('node:http').createServer((_, response) => response.writeHead(status).end()).listen(port, () => console.log('listening'))
 `
 
 describeWith({ netns: true, programs }, 'Local, from client to server', () => {
@@ -107,6 +114,24 @@ describeWith({ netns: true, programs }, 'Local, from client to server', () => {
       await load.stop()
       expect(await nothingFails(load, 100)()).toBeUndefined()
     }
+  })
+
+  test('a Service that asks for a second opinion leaves a node whose health check says no', { timeout }, async () => {
+    const [node1, node2, node3] = stage.nodes
+    const port = Number(
+      await lab.mustKubectl(['get', 'service', 'whoami', '-o', 'jsonpath={.spec.healthCheckNodePort}']),
+    )
+    const answer = (node: LabNode, status: number): LabProcess =>
+      node.namespace.spawn([process.execPath, '-e', healthCheckProgram, String(port), String(status)])
+    // Stand-ins for kube-proxy's own answers, one of which contradicts the EndpointSlices.
+    const answers = [answer(node1, 200), answer(node2, 503), answer(node3, 200)]
+    for (const program of answers)
+      await program.waitUntil(() => program.output().includes('listening'), { what: 'a health check to listen' })
+    await lab.mustKubectl(['annotate', 'service', 'whoami', 'bellhop.io/health-check=NodePort'])
+    await becomes('node2 to be left out', stage.leavesHold([node1, node3]))
+    await lab.mustKubectl(['annotate', 'service', 'whoami', 'bellhop.io/health-check-'])
+    await becomes('all next hops', stage.leavesHold(stage.nodes))
+    for (const program of answers) await program.stop()
   })
 
   test('pods come and go on nodes that stay: no connection that lasts is disturbed', { timeout }, async () => {

@@ -10,6 +10,7 @@ import { namespacedName } from '../../src/k8s/objects.ts'
 import type { Prefix } from '../../src/net/prefix.ts'
 import type { Dataplane } from '../../src/plan/dataplane.ts'
 import { type DrainPhase, drainAnnotation } from '../../src/plan/drain.ts'
+import type { HealthChecks } from '../../src/plan/objections.ts'
 import { createPlanner, planFromScratch } from '../../src/plan/plan.ts'
 import type { Plan, PlanContext, PlanStep } from '../../src/plan/types.ts'
 import { claim, conf, endpoint, ip, labels, node, peer, policy, pool, service, slice, vip } from '../vip/cluster.ts'
@@ -248,12 +249,19 @@ function apply(tables: Map<string, Map<Prefix, Route>>, step: PlanStep): void {
   }
 }
 
+const someOf = <T>(items: Iterable<T>, dice: Dice): T[] => [...items].filter(() => dice.below(4) === 0)
+
+function someHealthChecks({ view }: Cluster, dice: Dice): HealthChecks {
+  const against = (): ReadonlyMap<string, string> =>
+    new Map(someOf(view.nodes.keys(), dice).map((node) => [node, 'is ill']))
+  return new Map(someOf(view.services.keys(), dice).map((service) => [service, against()]))
+}
+
 function someDataplane({ view }: Cluster, dice: Dice): Dataplane {
-  const some = (names: Iterable<string>): string[] => [...names].filter(() => dice.below(4) === 0)
   return {
-    young: new Map(some(view.vips.keys()).map((vip) => [vip, BigInt(dice.below(4))])),
-    inPlace: new Map(some(view.nodes.keys()).map((node) => [node, BigInt(dice.below(4))])),
-    unready: new Set(some(view.nodes.keys())),
+    young: new Map(someOf(view.vips.keys(), dice).map((vip) => [vip, BigInt(dice.below(4))])),
+    inPlace: new Map(someOf(view.nodes.keys(), dice).map((node) => [node, BigInt(dice.below(4))])),
+    unready: new Set(someOf(view.nodes.keys(), dice)),
   }
 }
 
@@ -278,6 +286,7 @@ test.each([
         for (let i = dice.below(3); i >= 0; i--) change(cluster, dice)
         const changes = cluster.takeChanges()
         if (dice.below(3) === 0) context = { ...context, dataplane: someDataplane(cluster, dice) }
+        if (dice.below(3) === 0) context = { ...context, healthChecks: someHealthChecks(cluster, dice) }
         const step = planner.plan(cluster.view, dice.below(30) === 0 ? undefined : changes, context)
         const scratch = plain(planFromScratch(cluster.view, context))
         expect(plain(step.plan)).toEqual(scratch)

@@ -69,6 +69,7 @@ export function service(path: string, { meta: metaOver, annotations, ingress, ..
     ipFamilies: ['IPv4'],
     ipFamilyPolicy: 'SingleStack',
     externalTrafficPolicy: 'Cluster',
+    healthCheckNodePort: 0,
     ports: [port(80)],
     selector: { app: name },
     sourceRanges: [],

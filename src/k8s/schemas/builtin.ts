@@ -47,6 +47,7 @@ export function parseService(raw: unknown, meta: ObjectMeta): Service {
       'SingleStack',
     ),
     externalTrafficPolicy: choice(spec?.['externalTrafficPolicy'], ['Cluster', 'Local'], 'Cluster'),
+    healthCheckNodePort: portOf(spec?.['healthCheckNodePort']),
     ports: (asList(spec?.['ports']) ?? []).flatMap(servicePort),
     selector: textMap(spec?.['selector']),
     ...(loadBalancerIP === undefined || loadBalancerIP === '' ? {} : { loadBalancerIP }),
@@ -71,17 +72,19 @@ function sourceRangesOf(spec: SubObject, { annotations }: ObjectMeta): readonly 
   return lenientPrefixes(listed.length > 0 ? listed : (annotations[sourceRangesAnnotation] ?? '').split(','))
 }
 
+/** 0 = none. */
+const portOf = (raw: unknown): number => (typeof raw === 'number' ? raw : 0)
+
 function servicePort(raw: unknown): readonly ServicePort[] {
   const port = asObject(raw)
   const number = port?.['port']
   if (typeof number !== 'number') return []
-  const nodePort = port?.['nodePort']
   return [
     {
       name: asText(port?.['name']) ?? '',
       protocol: choice<Protocol>(port?.['protocol'], ['TCP', 'UDP', 'SCTP'], 'TCP'),
       port: number,
-      nodePort: typeof nodePort === 'number' ? nodePort : 0,
+      nodePort: portOf(port?.['nodePort']),
     },
   ]
 }

@@ -55,6 +55,7 @@ test('a dual-stack LoadBalancer Service in full', () => {
       ipFamilies: ['IPv4', 'IPv6'],
       ipFamilyPolicy: 'RequireDualStack',
       externalTrafficPolicy: 'Local',
+      healthCheckNodePort: 30500,
       ports: [
         { name: 'http', protocol: 'TCP', port: 80, nodePort: 30080 },
         { port: 53, protocol: 'UDP' },
@@ -79,6 +80,7 @@ test('a dual-stack LoadBalancer Service in full', () => {
     ipFamilies: ['IPv4', 'IPv6'],
     ipFamilyPolicy: 'RequireDualStack',
     externalTrafficPolicy: 'Local',
+    healthCheckNodePort: 30_500,
     ports: [
       { name: 'http', protocol: 'TCP', port: 80, nodePort: 30080 },
       { name: '', protocol: 'UDP', port: 53, nodePort: 0 },

@@ -1,13 +1,17 @@
 // What an agent observes, as Prometheus metrics, read off the present facts when they are scraped.
 
 import { Counter, Gauge, Registry } from 'prom-client'
+import type { SessionStatus } from '../bgp/speaker/protocol.ts'
 import type { KeeperFacts } from '../datapath/keeper.ts'
 import type { Layer2Facts } from '../layer2/keeper.ts'
+import { registerSessionMetrics } from '../metrics/session-metrics.ts'
 
 export interface AgentFacts extends KeeperFacts {
   /** Vips are being watched now. */
   readonly apiConnected: boolean
   readonly layer2: Layer2Facts
+  /** Of the node's own BGP speaker, by BgpPeer; empty where there is none. */
+  readonly sessions: ReadonlyMap<string, SessionStatus>
 }
 
 type Labelled = readonly (readonly [Readonly<Record<string, string>>, number])[]
@@ -85,5 +89,6 @@ export function createAgentMetrics(
   counter('bellhop_agent_layer2_frames_total', 'Gratuitous ARP and unsolicited advertisements', [], ({ layer2 }) => [
     [{}, layer2.announced],
   ])
+  registerSessionMetrics(registry, () => ({ sessions: facts().sessions, ranges: new Map() }))
   return async () => ({ contentType: registry.contentType, text: await registry.metrics() })
 }

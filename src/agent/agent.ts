@@ -26,9 +26,11 @@ import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Result } from '../runtime/result.ts'
+import type { ServiceClassRule } from '../vip/types.ts'
 import { createAgentMetrics } from './agent-metrics.ts'
 import { createAttestation } from './attestation.ts'
 import { startLayer2 } from './layer2.ts'
+import { followNodePeers, type NodePeers, type NodePeersFacts } from './node-peers.ts'
 
 export interface AgentConfig {
   readonly credentials: CredentialsSource
@@ -48,6 +50,10 @@ export interface AgentConfig {
   readonly stayBehind: readonly string[]
   /** Answer the controllers' BFD, by which they see within a second that the node is gone. */
   readonly bfd: boolean
+  /** Speak BGP for this node where a BgpPeer with `speaker: node` selects it. */
+  readonly nodeBgp: boolean
+  /** Which Services are ours, as the controllers have it. */
+  readonly serviceClass: ServiceClassRule
   readonly version: string
 }
 
@@ -60,6 +66,8 @@ export const agentDefaults = {
   checkIntervalMs: 10_000,
   stayBehind: policyChains,
   bfd: true,
+  nodeBgp: true,
+  serviceClass: { name: 'bellhop.io/bgp', handleDefault: true },
 } as const satisfies Partial<AgentConfig>
 
 export interface AgentDeps {
@@ -119,6 +127,13 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     heartbeat: { facts: () => heartbeat.facts(), renew: () => heartbeat.renew() },
     hearsController: () => bfd?.hears() ?? false,
   })
+  const nodePeers = config.nodeBgp
+    ? startNodePeers({
+        ...{ client, namespace, node, clock, random, log, signal },
+        serviceClass: config.serviceClass,
+        onChange: () => heartbeat.renew(),
+      })
+    : undefined
   const heartbeat = startHeartbeat({
     ...{ client, namespace, clock, random, log, signal },
     name: `bellhop-agent-${node}`,
@@ -128,6 +143,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
       ...annotationsOf(node, keeper.facts()),
       ...attestation.annotations(),
       ...linksOf(layer2.nodeLinks()),
+      ...bgpAnnotations(nodePeers?.facts() ?? {}),
       ...(config.bfd ? { [agentAnnotation]: agentAnnotationValue } : {}),
     }),
   })
@@ -142,10 +158,11 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     : undefined
   const sources: StatusSources = {
     unhealthy: () => undefined,
-    notReady: () => whyNotReady(store, keeper),
+    notReady: () => whyNotReady(store, keeper) ?? nodePeers?.notReady(),
     metrics: createAgentMetrics(() => ({
       ...keeper.facts(),
       apiConnected: isConnected(store),
+      sessions: nodePeers?.sessions() ?? new Map(),
       layer2: layer2.facts(),
     })),
   }
@@ -155,9 +172,11 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     log.info({ event: 'agent-started', node, httpPort: server?.port ?? 0, version: config.version })
     const both = Promise.all([keeper.ended, layer2.ended]).then(() => {})
     const ended = boundedAfter(signal, goodbyeMs, both, clock)
-    await (bfd === undefined ? ended : Promise.race([ended, bfd.thread.died]))
+    const parts = [bfd?.thread, nodePeers].flatMap((part) => (part === undefined ? [] : [part.died]))
+    await Promise.race([ended, ...parts])
   } finally {
     ending.abort()
+    await nodePeers?.stop()
     // Before anything else: whoever merely ends is not to be taken for dead.
     await bfd?.thread.stop()
     await boundedAfter(signal, goodbyeMs, heartbeat.stopped, clock)
@@ -166,6 +185,25 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
   }
   log.info({ event: 'agent-ended', node, rulesLeft: true })
 }
+
+// The Lease says how many sessions there are: it is renewed when that changes, not whenever something was planned.
+function startNodePeers(options: Parameters<typeof followNodePeers>[0]): NodePeers {
+  let said = ''
+  const nodePeers = followNodePeers({
+    ...options,
+    onChange: () => {
+      const says = JSON.stringify(nodePeers.facts())
+      if (says !== said) options.onChange()
+      said = says
+    },
+  })
+  return nodePeers
+}
+
+const bgpAnnotations = ({ sessions, problem }: NodePeersFacts): Readonly<Record<string, string>> => ({
+  ...(sessions === undefined ? {} : { 'bellhop.io/bgp-sessions': `${sessions.established}/${sessions.peers}` }),
+  ...(problem === undefined ? {} : { 'bellhop.io/bgp-problem': problem }),
+})
 
 function startAnswering(
   heartbeats: HeartbeatWatch,

@@ -32,7 +32,7 @@ function createProgram(): Command {
 
   program
     .command('agent')
-    .description('open this node’s FORWARD path for the VIPs')
+    .description('open this node’s FORWARD path for the VIPs, and speak BGP for it where a BgpPeer says so')
     .addOption(optionOf(settings.kubeconfig))
     .addOption(optionOf(settings.namespace))
     .addOption(optionOf(settings.node))
@@ -42,6 +42,9 @@ function createProgram(): Command {
     .addOption(optionOf(settings.checkSeconds))
     .addOption(optionOf(settings.agentHttpPort))
     .addOption(optionOf(settings.bfd))
+    .addOption(optionOf(settings.nodeBgp))
+    .addOption(optionOf(settings.serviceClass))
+    .addOption(optionOf(settings.defaultClass))
     .addOption(optionOf(settings.logLevel))
     .addOption(optionOf(settings.logFormat))
     .option('--cleanup', 'remove everything the agent ever wrote to this node, and end')

@@ -147,6 +147,13 @@ export const settings = {
     fallback: true,
     parse: yesNo,
   }),
+  nodeBgp: setting({
+    flags: '--node-bgp <true|false>',
+    env: 'BELLHOP_NODE_BGP',
+    describe: 'speak BGP from this node where a BgpPeer with speaker: node selects it',
+    fallback: true,
+    parse: yesNo,
+  }),
   logLevel: setting({
     flags: '--log-level <level>',
     env: 'BELLHOP_LOG_LEVEL',

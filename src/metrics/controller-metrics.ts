@@ -2,14 +2,12 @@
 // code elsewhere has to remember to update them; only durations are recorded as they happen.
 
 import { Gauge, Histogram, Registry } from 'prom-client'
-import type { RangeStatus, SessionCounter, SessionStatus } from '../bgp/speaker/protocol.ts'
 import type { Plan } from '../plan/types.ts'
 import type { PoolUsage } from '../vip/types.ts'
+import { registerSessionMetrics, type SpeakerFacts } from './session-metrics.ts'
 
 /** The state behind the gauges, as it is at the moment of a scrape. */
-export interface ControllerFacts {
-  readonly sessions: ReadonlyMap<string, SessionStatus>
-  readonly ranges: ReadonlyMap<string, RangeStatus>
+export interface ControllerFacts extends SpeakerFacts {
   readonly plan: Plan | undefined
   /** Only the leader allocates; others know nothing of pools. */
   readonly pools: ReadonlyMap<string, PoolUsage> | undefined
@@ -45,44 +43,7 @@ export function createControllerMetrics(facts: () => ControllerFacts): Controlle
       },
     })
   }
-  const bySession = (name: string, help: string, value: (status: SessionStatus) => number): void =>
-    gauge(name, help, ['peer'], ({ sessions, ranges }) => byPeer(sessions, ranges, value, () => 0))
-  const byCounter = (name: string, help: string, counter: SessionCounter): void =>
-    gauge(name, help, ['peer'], ({ sessions, ranges }) =>
-      byPeer(
-        sessions,
-        ranges,
-        (s) => s[counter],
-        (range) => range.past[counter],
-      ),
-    )
-
-  gauge('bellhop_bgp_session_up', '1 while a session with the peer is Established', ['peer'], ({ sessions, ranges }) =>
-    byPeer(sessions, ranges, up, () => 0).map(([labels, count]) => [labels, Math.min(1, count)] as const),
-  )
-  gauge(
-    'bellhop_bgp_range_sessions',
-    'Established sessions with routers that connected from the range of the peer',
-    ['peer'],
-    ({ sessions, ranges }) => byPeer(sessions, ranges, up, () => 0).filter(([{ peer }]) => ranges.has(peer)),
-  )
-  gauge(
-    'bellhop_bgp_range_refused',
-    'Connections from the range of the peer that were refused',
-    ['peer'],
-    ({ ranges }) => [...ranges.values()].map(({ range, refused }) => [{ peer: range }, refused] as const),
-  )
-  byCounter('bellhop_bgp_sessions_established', 'Times a session was Established', 'establishedCount')
-  bySession('bellhop_bgp_announced_prefixes', 'Prefixes announced to the peer', (s) => s.announcedPrefixes)
-  bySession('bellhop_bgp_announced_paths', 'Paths announced to the peer', (s) => s.announcedPaths)
-  bySession(
-    'bellhop_bgp_received_prefixes',
-    'Prefixes the peer announced; they are discarded',
-    (s) => s.receivedPrefixes,
-  )
-  byCounter('bellhop_bgp_messages_received', 'BGP messages received', 'messagesIn')
-  byCounter('bellhop_bgp_messages_sent', 'BGP messages sent', 'messagesOut')
-  byCounter('bellhop_bgp_updates_sent', 'UPDATE messages sent', 'updatesOut')
+  registerSessionMetrics(registry, facts)
   gauge('bellhop_leader', '1 on the replica that allocates and writes status', [], (f) => [[{}, f.leader ? 1 : 0]])
   gauge('bellhop_withdraw_guarded_vips', 'VIPs whose withdrawal waits for fresh lists', [], (f) => [
     [{}, f.guardedVips],
@@ -102,23 +63,6 @@ export function createControllerMetrics(facts: () => ControllerFacts): Controlle
     registers: [registry],
   })
   return { registry, planned: (seconds) => planSeconds.observe(seconds) }
-}
-
-const up = ({ state }: SessionStatus): number => (state === 'Established' ? 1 : 0)
-
-// Labels are names of BgpPeers, however many routers connect from a range: those count together, the ones that are gone included.
-function byPeer(
-  sessions: ReadonlyMap<string, SessionStatus>,
-  ranges: ReadonlyMap<string, RangeStatus>,
-  value: (status: SessionStatus) => number,
-  past: (range: RangeStatus) => number,
-): readonly (readonly [{ readonly peer: string }, number])[] {
-  const sums = new Map([...ranges.values()].map((range) => [range.range, past(range)]))
-  for (const session of sessions.values()) {
-    const peer = session.dynamic?.range ?? session.peer
-    sums.set(peer, (sums.get(peer) ?? 0) + value(session))
-  }
-  return [...sums].map(([peer, sum]) => [{ peer }, sum] as const)
 }
 
 function countVips({ plan }: ControllerFacts): readonly (readonly [{ announced: string; reason: string }, number])[] {

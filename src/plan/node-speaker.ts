@@ -3,7 +3,7 @@
 
 import type { BgpPeer, ClusterView, Node } from '../k8s/objects.ts'
 import { type Asn, parseAsn, parseRouterId, type RouterId, routerIdFromNumber } from '../net/asn.ts'
-import { familyOf, type Ip, type IpFamily, parseIp, unicastHostRefusal } from '../net/ip.ts'
+import { familyOf, type Ip, type IpFamily, isLoopback, parseIp, unicastHostRefusal } from '../net/ip.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
 import { nextHopAnnotation } from './eligibility.ts'
 import { hash32 } from './hash.ts'
@@ -67,7 +67,7 @@ function sourceAddresses(written: string | undefined): Result<NodeIdentity['sour
   for (const text of written === undefined ? [] : written.split(',').map((part) => part.trim())) {
     const ip = parseIp(text)
     if (!ip.ok) return err(`has "${text}", which is not an IP address`)
-    const refusal = unicastHostRefusal(ip.value)
+    const refusal = isLoopback(ip.value) ? undefined : unicastHostRefusal(ip.value)
     if (refusal !== undefined) return err(`has ${ip.value}, which ${refusal.because}`)
     const family = familyOf(ip.value)
     if (addresses[family] !== undefined) return err(`has two ${family} addresses`)

@@ -29,7 +29,10 @@ interface ReportedSession {
 type Entry = Readonly<Record<string, unknown>>
 
 /** This replica's entry. A peer of which the speaker has said nothing yet is Idle since the replica started. */
-export function ownSession({ sessions, replica }: ReportInput, { name, ...place }: PeerConfig): Entry {
+export function ownSession(
+  { sessions, replica }: Pick<ReportInput, 'sessions' | 'replica'>,
+  { name, ...place }: PeerConfig,
+): Entry {
   const session = sessions.get(name)
   const key = { speaker: replica.name, remoteAddress: placeText(place) }
   return session === undefined
@@ -74,6 +77,12 @@ function entryOf(session: SessionStatus): Entry {
     ...(session.lastError === undefined ? {} : { lastError: clip(session.lastError, messageMax) }),
   }
 }
+
+/** The entry of a node for a peer that it refuses: the reason is the node's, so it stands with the node. */
+export const refusedSession = ({ name, sinceMs }: ReportInput['replica'], { message }: PeerRefusal): Entry => ({
+  ...{ speaker: name, remoteAddress: '', state: 'Idle', since: rfc3339(sinceMs) },
+  lastError: clip(message, messageMax),
+})
 
 /**
  * BgpPeers with which at least one controller has a session, by name; and of those with `speaker: node` every node that has one, as

@@ -28,6 +28,7 @@ const rows: readonly (readonly [Key, unknown, readonly [string, unknown], readon
   ['refuseUnusedPorts', false, ['false', false], ['true', true]],
   ['checkSeconds', 10, ['1', 1], ['3600', 3600]],
   ['bfd', true, ['false', false], ['true', true]],
+  ['nodeBgp', true, ['false', false], ['true', true]],
   ['record', undefined, ['/var/a', '/var/a'], ['/var/b', '/var/b']],
   ['migrateFrom', 'auto', ['openelb', 'openelb'], ['metallb', 'metallb']],
   ['migrateServices', undefined, ['cluster', 'cluster'], ['-', '-']],

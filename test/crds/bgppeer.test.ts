@@ -100,6 +100,10 @@ describe('a BgpPeer is refused', () => {
       'spec: Invalid value: "object": ebgpMultihop and ttlSecurity exclude each other',
     ],
     [
+      '{address: 10.0.0.1, asn: 1, speaker: node, passive: true}',
+      'spec.passive: Invalid value: "object": nodes dial and do not listen; a peer with speaker node cannot be passive',
+    ],
+    [
       '{address: 10.0.0.1, asn: 1, ebgpMultihop: {ttl: 1}}',
       'spec.ebgpMultihop.ttl: Invalid value: 1: spec.ebgpMultihop.ttl in body should be greater than or equal to 2',
     ],

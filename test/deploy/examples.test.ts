@@ -1,7 +1,7 @@
 // The examples are the first thing a user applies: each of our objects in them must pass the CRDs without a warning.
 import { describe, expect, test } from 'vitest'
 import { judge } from '../crds/crd-files.ts'
-import { at, examples, nameOf } from './rendered.ts'
+import { at, examples, nameOf, nodeSpeakerExamples } from './rendered.ts'
 
 const ours = examples.filter((object) => object['apiVersion'] === 'bellhop.io/v1alpha1')
 
@@ -21,6 +21,13 @@ describe('deploy/examples', () => {
   test.each(ours.map((object) => [nameOf(object), object] as const))('%s is valid', (_, object) => {
     expect(judge(String(object['kind']))(object)).toMatchObject({ errors: [], unknown: [] })
   })
+
+  test.each(nodeSpeakerExamples.map((object) => [nameOf(object), object] as const))(
+    'and of nodes that speak for themselves: %s is valid',
+    (_, object) => {
+      expect(judge('BgpPeer')(object)).toMatchObject({ errors: [], unknown: [] })
+    },
+  )
 
   test('select Pods that exist', () => {
     const labels = at(

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { type ResourceAttributes, ruleAllows } from '../../src/lab/apiserver/auth/rbac.ts'
 import { describeWith } from '../support/privileges.ts'
-import { at, isObject, listAt, renderBase } from './rendered.ts'
+import { at, isObject, listAt, renderBase, renderNodeSpeakers } from './rendered.ts'
 
 const VERBS = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete', 'deletecollection'] as const
 const READ = 'get list watch'
@@ -45,9 +45,10 @@ const controller: readonly Row[] = [
 const agent: readonly Row[] = [
   ['bellhop.io', 'vips', '', READ],
   ['bellhop.io', 'vips/status', '', ''],
-  ['bellhop.io', 'bgppeers', '', ''],
+  ['bellhop.io', 'bgppeers', '', READ],
+  ['bellhop.io', 'bgppeers/status', '', ''],
   ['bellhop.io', 'vippools', '', ''],
-  ['', 'nodes', '', 'get'],
+  ['', 'nodes', '', READ],
   ['', 'nodes/status', '', ''],
   ['', 'services', 'default', ''],
   ['', 'secrets', OURS, ''],
@@ -59,11 +60,27 @@ const agent: readonly Row[] = [
   ['rbac.authorization.k8s.io', 'clusterroles', '', ''],
 ]
 
-describeWith({ programs: ['kubectl'] }, 'the rights of the service accounts in deploy/base', () => {
-  const objects = renderBase()
+/** What it may do beyond that where it speaks BGP for its node. */
+const nodeSpeaker: readonly Row[] = [
+  ['', 'services', 'default', READ],
+  ['', 'services/status', 'default', ''],
+  ['discovery.k8s.io', 'endpointslices', 'default', READ],
+  ['bellhop.io', 'bgpconfs', '', READ],
+  ['bellhop.io', 'bgpconfs/status', '', ''],
+  ['bellhop.io', 'bgppeers/status', '', 'patch'],
+  ['bellhop.io', 'bgppolicies', '', READ],
+  ['bellhop.io', 'vippools', '', READ],
+  ['bellhop.io', 'vips/status', '', ''],
+  ['', 'secrets', OURS, ''],
+  ['', 'namespaces', '', ''],
+]
 
-  /** The rules that the bindings of the base give an account in a namespace. */
-  function rulesOf(account: string, namespace: string) {
+describeWith({ programs: ['kubectl'] }, 'the rights of the service accounts in deploy/base', () => {
+  const base = renderBase()
+  const overlay = renderNodeSpeakers()
+
+  /** The rules that the bindings give an account in a namespace. */
+  function rulesOf(account: string, namespace: string, objects = base) {
     const bindings = objects.filter(
       (object) =>
         (object['kind'] === 'ClusterRoleBinding' ||
@@ -83,9 +100,9 @@ describeWith({ programs: ['kubectl'] }, 'the rights of the service accounts in d
     })
   }
 
-  function allowedVerbs(account: string, [group, resource, namespace]: Row): string {
-    const rules = rulesOf(account, namespace)
-    const ask = (verb: string): ResourceAttributes => ({ verb, group, resource, namespace, name: 'x' })
+  function allowedVerbs(account: string, [group, resource, namespace]: Row, objects = base, name = 'x'): string {
+    const rules = rulesOf(account, namespace, objects)
+    const ask = (verb: string): ResourceAttributes => ({ verb, group, resource, namespace, name })
     return VERBS.filter((verb) => rules.some((rule) => ruleAllows(rule, ask(verb)))).join(' ')
   }
 
@@ -97,12 +114,21 @@ describeWith({ programs: ['kubectl'] }, 'the rights of the service accounts in d
     expect(allowedVerbs('bellhop-agent', row)).toBe(row[3])
   })
 
+  test.each(nodeSpeaker)('an agent that speaks BGP on %s/%s in "%s": %s', (...row) => {
+    expect(allowedVerbs('bellhop-agent', row, overlay)).toBe(row[3])
+  })
+
+  test('an agent that speaks BGP reads the one Secret that has the passwords of its sessions', () => {
+    expect(allowedVerbs('bellhop-agent', ['', 'secrets', OURS, READ], overlay, 'bgp-node-peers')).toBe(READ)
+  })
+
   test('no rule is missing from the tables above', () => {
-    for (const [account, rows] of [
-      ['bellhop-controller', controller],
-      ['bellhop-agent', agent],
+    for (const [account, rows, objects] of [
+      ['bellhop-controller', controller, overlay],
+      ['bellhop-agent', agent, base],
+      ['bellhop-agent', [...agent, ...nodeSpeaker], overlay],
     ] as const) {
-      const granted = rulesOf(account, OURS).flatMap((rule) =>
+      const granted = rulesOf(account, OURS, objects).flatMap((rule) =>
         listAt(rule, 'apiGroups').flatMap((group) =>
           listAt(rule, 'resources').map((resource) => `${group}/${resource}`),
         ),
@@ -113,7 +139,7 @@ describeWith({ programs: ['kubectl'] }, 'the rights of the service accounts in d
   })
 
   test('no rule uses a wildcard', () => {
-    const rules = objects.flatMap((object) => listAt(object, 'rules'))
+    const rules = overlay.flatMap((object) => listAt(object, 'rules'))
     expect(JSON.stringify(rules)).not.toContain('"*"')
   })
 })

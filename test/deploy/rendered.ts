@@ -11,8 +11,18 @@ const documents = (text: string): readonly JsonObject[] =>
   parseAllDocuments(text, { version: '1.1' }).map((document) => document.toJS())
 
 /** Every object of the base, in the order in which kubectl applies them. Needs kubectl in PATH. */
-export const renderBase = (): readonly JsonObject[] =>
-  documents(execFileSync('kubectl', ['kustomize', path.join(repositoryRoot, 'deploy/base')], { encoding: 'utf8' }))
+export const renderBase = (): readonly JsonObject[] => render('deploy/base')
+
+/** The same of the overlay whose agents may speak BGP. */
+export const renderNodeSpeakers = (): readonly JsonObject[] => render('deploy/node-speakers')
+
+const render = (folder: string): readonly JsonObject[] =>
+  documents(execFileSync('kubectl', ['kustomize', path.join(repositoryRoot, folder)], { encoding: 'utf8' }))
+
+/** The BgpPeers that show how nodes speak for themselves. */
+export const nodeSpeakerExamples: readonly JsonObject[] = documents(
+  readFileSync(path.join(repositoryRoot, 'deploy/node-speakers/example.yaml'), 'utf8'),
+)
 
 /** Every object of deploy/examples. */
 export const examples: readonly JsonObject[] = readdirSync(path.join(repositoryRoot, 'deploy/examples'))

@@ -21,6 +21,9 @@ export interface AgentFlags {
   readonly checkSeconds: number
   readonly httpPort: number
   readonly bfd: boolean
+  readonly nodeBgp: boolean
+  readonly class: string
+  readonly defaultClass: boolean
   readonly logLevel: LogLevel
   readonly logFormat: 'auto' | 'json' | 'pretty'
   readonly cleanup?: true
@@ -46,6 +49,8 @@ export const agentVerb = (flags: AgentFlags): Promise<void> =>
         refusals: { sourceRanges: flags.enforceSourceRanges, unusedPorts: flags.refuseUnusedPorts },
         checkIntervalMs: flags.checkSeconds * 1000,
         bfd: flags.bfd,
+        nodeBgp: flags.nodeBgp,
+        serviceClass: { name: flags.class, handleDefault: flags.defaultClass },
         version,
       },
       {

@@ -40,6 +40,9 @@ export function parseBgpPeer(raw: unknown, meta: ObjectMeta, spec: Fields): BgpP
     maxPrefixesIn: spec.integer('maxPrefixesIn', { min: 0, max: 0xffff_ffff }) ?? 1000,
     status: asObject(asObject(raw)?.['status']) ?? {},
   }
+  // The port of the host may be the controller's, or another routing daemon's.
+  if (rest.speaker === 'node' && rest.passive)
+    spec.refuse('nodes dial and do not listen: a peer with speaker node cannot be passive', 'passive')
   if (target === undefined || asn === undefined) return undefined
   const { family: _, ...place } = target
   return {

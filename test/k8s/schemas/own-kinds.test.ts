@@ -309,6 +309,11 @@ test.each<[Kind, unknown, readonly string[]]>([
   ],
   [
     'BgpPeer',
+    { address: '10.0.0.1', asn: 1, speaker: 'node', passive: true },
+    ['spec.passive: nodes dial and do not listen: a peer with speaker node cannot be passive'],
+  ],
+  [
+    'BgpPeer',
     { address: '10.0.0.1', asn: 1, addPath: 'no' },
     ['spec.addPath: must be one of auto, require, off, not "no"'],
   ],

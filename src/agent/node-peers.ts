@@ -1,0 +1,103 @@
+// Whether this node is to speak BGP for itself: a small watch on the BgpPeers with `speaker: node` and on the node's own labels.
+// Only where a peer selects the node is there a speaker, with its view of the cluster and its thread; all other agents stay small.
+
+import type { SessionStatus } from '../bgp/speaker/protocol.ts'
+import { createClusterStore } from '../k8s/cluster-store.ts'
+import { matchesSelector } from '../k8s/objects.ts'
+import { createTrigger } from '../runtime/trigger.ts'
+import { type NodeSpeaker, type NodeSpeakerOptions, nodePeerSelection, startNodeSpeaker } from './node-speaker.ts'
+
+export interface NodePeersFacts {
+  /** BgpPeers that select the node, of which so many have a session; absent while none does. */
+  readonly sessions?: { readonly peers: number; readonly established: number }
+  readonly problem?: string
+}
+
+export interface NodePeers {
+  readonly facts: () => NodePeersFacts
+  /** By BgpPeer. */
+  readonly sessions: () => ReadonlyMap<string, SessionStatus>
+  /** What a rolling update of the agents should wait for before it goes on to the next node. */
+  readonly notReady: () => string | undefined
+  /** Rejects when the thread of the speaker dies, which only a new process mends. */
+  readonly died: Promise<never>
+  /** Ends the sessions. */
+  readonly stop: () => Promise<void>
+}
+
+/** A router that is not there is no reason for an update to stop for ever. */
+const sessionsDueMs = 30_000
+
+const noSessions: ReadonlyMap<string, SessionStatus> = new Map()
+
+export function followNodePeers(options: NodeSpeakerOptions): NodePeers {
+  const { node, clock, log } = options
+  let speaker: NodeSpeaker | undefined
+  let startedMs = 0
+  let wasReady = false
+  let fail: (error: unknown) => void = () => {}
+  const died = new Promise<never>((_resolve, reject) => {
+    fail = reject
+  })
+  died.catch(() => {})
+  const store = createClusterStore({
+    ...options,
+    kinds: ['BgpPeer', 'Node'],
+    select: {
+      BgpPeer: { ...nodePeerSelection, withoutStatus: true },
+      Node: { fieldSelector: `metadata.name=${node}` },
+    },
+    consistency: 'cache',
+  })
+  const isWanted = (): boolean => {
+    const { bgpPeers, nodes } = store.view()
+    const labels = nodes.get(node)?.meta.labels
+    return (
+      labels !== undefined && [...bgpPeers.values()].some(({ nodeSelector }) => matchesSelector(nodeSelector, labels))
+    )
+  }
+  const reconsider = async (): Promise<void> => {
+    if (!store.synced() || isWanted() === (speaker !== undefined)) return
+    const ending = speaker
+    if (ending === undefined) {
+      log.info({ event: 'node-speaker-begins', node })
+      startedMs = clock.monotonicMs()
+      wasReady = false
+      speaker = startNodeSpeaker(options)
+      speaker.died.catch(fail)
+    } else {
+      log.info({ event: 'node-speaker-ends', node, because: 'no BgpPeer selects the node' })
+      await ending.stop('unwanted')
+      speaker = undefined
+    }
+    options.onChange()
+  }
+  const trigger = createTrigger(reconsider, { clock, onError: fail })
+  store.onChange(trigger.pull)
+
+  return {
+    died,
+    sessions: () => speaker?.sessions() ?? noSessions,
+    facts: () => {
+      if (speaker === undefined) return {}
+      const problem = speaker.problem()
+      const established = [...speaker.sessions().values()].filter(({ state }) => state === 'Established').length
+      return {
+        sessions: { peers: speaker.peers(), established },
+        ...(problem === undefined ? {} : { problem }),
+      }
+    },
+    notReady: () => {
+      if (speaker === undefined || wasReady) return undefined
+      const problem = speaker.problem()
+      const missing = speaker.missing()
+      wasReady = (problem === undefined && missing.length === 0) || clock.monotonicMs() - startedMs > sessionsDueMs
+      if (wasReady) return undefined
+      return problem === undefined ? `BGP sessions come up: ${missing.join(', ')}` : `BGP is ${problem}`
+    },
+    stop: async () => {
+      await trigger.stop()
+      await speaker?.stop('ending')
+    },
+  }
+}

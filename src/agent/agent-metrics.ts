@@ -4,6 +4,8 @@ import { Counter, Gauge, Registry } from 'prom-client'
 import type { SessionStatus } from '../bgp/speaker/protocol.ts'
 import type { KeeperFacts } from '../datapath/keeper.ts'
 import type { Layer2Facts } from '../layer2/keeper.ts'
+import type { BfdObservation } from '../liveness/bfd-core.ts'
+import { createBfdMetrics } from '../metrics/bfd-metrics.ts'
 import { registerSessionMetrics } from '../metrics/session-metrics.ts'
 
 export interface AgentFacts extends KeeperFacts {
@@ -19,6 +21,7 @@ type Labelled = readonly (readonly [Readonly<Record<string, string>>, number])[]
 /** Creates the registry of one agent; the result renders it. */
 export function createAgentMetrics(
   facts: () => AgentFacts,
+  observe: () => Promise<BfdObservation | undefined>,
 ): () => Promise<{ readonly contentType: string; readonly text: string }> {
   const registry = new Registry()
   const gauge = (name: string, help: string, labelNames: string[], values: (facts: AgentFacts) => Labelled): void => {
@@ -90,5 +93,10 @@ export function createAgentMetrics(
     [{}, layer2.announced],
   ])
   registerSessionMetrics(registry, () => ({ sessions: facts().sessions, ranges: new Map() }))
-  return async () => ({ contentType: registry.contentType, text: await registry.metrics() })
+  let observed: BfdObservation | undefined
+  createBfdMetrics(registry, () => observed)
+  return async () => {
+    observed = await observe()
+    return { contentType: registry.contentType, text: await registry.metrics() }
+  }
 }

@@ -15,11 +15,12 @@ import { policyChains } from '../iptables/render.ts'
 import { createKubeClient } from '../k8s/client.ts'
 import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
 import type { CredentialsSource } from '../k8s/credentials.ts'
-import { type HeartbeatWatch, startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
+import { startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
 import { type IpError, removeAllAddresses } from '../layer2/addresses.ts'
 import { type NodeLinks, renderNodeLinks } from '../layer2/links.ts'
 import { type BfdThread, createBfdThread } from '../liveness/bfd-thread.ts'
-import { answerControllers } from '../liveness/controller-answer.ts'
+import { answerControllers, type ControllerAnswerOptions } from '../liveness/controller-answer.ts'
+import { watchKeys } from '../liveness/key-watch.ts'
 import { agentAnnotation, agentAnnotationValue, livenessPorts } from '../liveness/watched-sessions.ts'
 import type { RefusalOptions } from '../nftables/table.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
@@ -134,6 +135,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
         onChange: () => heartbeat.renew(),
       })
     : undefined
+  const keys = config.bfd ? watchKeys({ client, namespace, clock, random, log, signal }) : undefined
   const heartbeat = startHeartbeat({
     ...{ client, namespace, clock, random, log, signal },
     name: `bellhop-agent-${node}`,
@@ -145,26 +147,31 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
       ...linksOf(layer2.nodeLinks()),
       ...bgpAnnotations(nodePeers?.facts() ?? {}),
       ...(config.bfd ? { [agentAnnotation]: agentAnnotationValue } : {}),
+      ...keys?.annotations(),
     }),
   })
-  const bfd = config.bfd
-    ? startAnswering(
-        watchHeartbeats({
-          ...{ client, namespace, clock, random, log, signal },
-          labelSelector: 'bellhop.io/role=controller',
-        }),
-        { clock, log, signal },
-      )
-    : undefined
+  keys?.onChange(() => heartbeat.renew())
+  const bfd =
+    keys &&
+    startAnswering({
+      ...{ keys, clock, log, signal },
+      heartbeats: watchHeartbeats({
+        ...{ client, namespace, clock, random, log, signal },
+        labelSelector: 'bellhop.io/role=controller',
+      }),
+    })
   const sources: StatusSources = {
     unhealthy: () => undefined,
     notReady: () => whyNotReady(store, keeper) ?? nodePeers?.notReady(),
-    metrics: createAgentMetrics(() => ({
-      ...keeper.facts(),
-      apiConnected: isConnected(store),
-      sessions: nodePeers?.sessions() ?? new Map(),
-      layer2: layer2.facts(),
-    })),
+    metrics: createAgentMetrics(
+      () => ({
+        ...keeper.facts(),
+        apiConnected: isConnected(store),
+        sessions: nodePeers?.sessions() ?? new Map(),
+        layer2: layer2.facts(),
+      }),
+      async () => bfd?.thread.observe(),
+    ),
   }
   let server: StatusServer | undefined
   try {
@@ -205,12 +212,13 @@ const bgpAnnotations = ({ sessions, problem }: NodePeersFacts): Readonly<Record<
   ...(problem === undefined ? {} : { 'bellhop.io/bgp-problem': problem }),
 })
 
-function startAnswering(
-  heartbeats: HeartbeatWatch,
-  { clock, log, signal }: Pick<AgentDeps, 'clock' | 'log'> & { readonly signal: AbortSignal },
-): { readonly thread: BfdThread; readonly hears: () => boolean } {
-  const thread = createBfdThread({ ports: { local: livenessPorts.agent, remote: livenessPorts.controller }, log })
-  const { hears } = answerControllers({ bfd: thread, heartbeats, clock, signal })
+function startAnswering(options: Omit<ControllerAnswerOptions, 'bfd'> & Pick<AgentDeps, 'log'>): {
+  readonly thread: BfdThread
+  readonly hears: () => boolean
+} {
+  const ports = { local: livenessPorts.agent, remote: livenessPorts.controller }
+  const thread = createBfdThread({ ports, log: options.log })
+  const { hears } = answerControllers({ ...options, bfd: thread })
   return { thread, hears }
 }
 

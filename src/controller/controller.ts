@@ -14,6 +14,7 @@ import type { Kind } from '../k8s/objects.ts'
 import { createControllerMetrics } from '../metrics/controller-metrics.ts'
 import { parseRouterId, type RouterId } from '../net/asn.ts'
 import { familyOf } from '../net/ip.ts'
+import type { LivenessFacts } from '../plan/liveness-report.ts'
 import { createPlanner } from '../plan/plan.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
@@ -23,6 +24,7 @@ import { createDataplaneGate, type DataplaneGate } from './dataplane-gate.ts'
 import { askHealth, createHealthChecker, type HealthChecker } from './health-checks.ts'
 import { createLayer2Owners } from './layer2-owners.ts'
 import { createLeadership } from './leadership.ts'
+import { livenessTable, noteLiveness } from './liveness-news.ts'
 import { type Presence, startPresence } from './presence.ts'
 import { createReporter } from './reporter.ts'
 import { createRounds } from './rounds.ts'
@@ -87,7 +89,12 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     onGuarded: (vips) => void rounds.confirmWithdrawals(vips.size),
   })
   const { serviceClass, name, node } = config
-  const presence = startPresence({ ...base, name, node, bfd: config.bfd, onNodes: () => rounds.run() })
+  const presence = startPresence({
+    ...{ ...base, name, node, bfd: config.bfd },
+    onNodes: () => rounds.run(),
+    onOpinions: (changes) => noteLiveness(changes, store, leadership),
+    onKeys: () => reporter.pull(),
+  })
   const gate = createDataplaneGate({ clock, signal, agents: presence.agents, onChange: () => rounds.run() })
   const health = createHealthChecker({ ask: askHealth, serviceClass, clock, signal, onChange: () => rounds.run() })
   const drains = createDrainWatch({ clock, signal, onDue: () => rounds.run() })
@@ -96,6 +103,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     replica: { name, node, sinceMs: clock.wallMs() },
     replicas: presence.replicas,
     agents: presence.agents,
+    liveness: presence.liveness,
   })
   const leadership = createLeadership({
     ...{ client, store, clock, log, serviceClass, name },
@@ -114,6 +122,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     },
   })
   const metrics = createControllerMetrics(() => ({
+    ...livenessOf(presence),
     sessions: announcer.sessions,
     ranges: announcer.ranges,
     plan: announcer.plan(),
@@ -136,7 +145,11 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   const sources: StatusSources = {
     unhealthy: () => undefined,
     notReady: () => (announcer.plan() === undefined ? waitingFor(store) : undefined),
-    metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
+    metrics: async () => ({
+      contentType: metrics.contentType,
+      text: await metrics.render(await presence.observe()),
+    }),
+    liveness: async () => livenessTable(presence.nodeLiveness(), await presence.observe()),
   }
   let server: StatusServer | undefined
   try {
@@ -199,6 +212,11 @@ function planContext(
     layer2: facts.presence.layer2(),
     ...(defaultRouterId === undefined ? {} : { defaultRouterId }),
   }
+}
+
+function livenessOf(presence: Presence): { readonly liveness?: LivenessFacts } {
+  const liveness = presence.liveness()
+  return liveness === undefined ? {} : { liveness }
 }
 
 function ownRouterId(node: string, store: ClusterStore): RouterId | undefined {

@@ -4,9 +4,12 @@
 import type { KubeClient } from '../k8s/client.ts'
 import { type HeartbeatWatch, startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
 import type { Node } from '../k8s/objects.ts'
-import { type AgentWatch, createAgentWatch } from '../liveness/agent-watch.ts'
+import { type AgentWatch, createAgentWatch, type OpinionChange } from '../liveness/agent-watch.ts'
+import type { BfdObservation } from '../liveness/bfd-core.ts'
 import { createBfdThread } from '../liveness/bfd-thread.ts'
+import { watchKeys } from '../liveness/key-watch.ts'
 import { controllerAnnotation, livenessPorts, nodeAnnotation } from '../liveness/watched-sessions.ts'
+import type { LivenessFacts } from '../plan/liveness-report.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
@@ -28,6 +31,10 @@ export interface PresenceOptions {
   readonly bfd: boolean
   /** The opinion of a node changed, or what its agent says of its links. */
   readonly onNodes: () => void
+  /** What was thought of nodes changed, for people; after `onNodes`. */
+  readonly onOpinions: (changes: readonly OpinionChange[]) => void
+  /** What stands between us and authenticated packets changed, or who has a key. */
+  readonly onKeys: () => void
 }
 
 export interface Presence {
@@ -44,6 +51,10 @@ export interface Presence {
   readonly nodeLiveness: () => PlanContext['nodeLiveness']
   /** As the plan reads it: which nodes could answer for VIPs on their own link. */
   readonly layer2: Layer2Nodes['nodes']
+  /** What is seen of the nodes, for statuses and metrics; undefined without BFD. */
+  readonly liveness: () => LivenessFacts | undefined
+  /** The sessions with the agents, for metrics; undefined without BFD, or when its thread does not say. */
+  readonly observe: () => Promise<BfdObservation | undefined>
   /** The cluster's Nodes changed. Whoever calls plans afterwards: `onNodes` is not called. */
   readonly setNodes: (nodes: ReadonlyMap<string, Node>) => void
   /** Rejects when the thread of the BFD sessions dies, which only a new process mends. */
@@ -74,13 +85,22 @@ export function startPresence(options: PresenceOptions): Presence {
     : undefined
   const agentLeases = watchHeartbeats({ ...leases, labelSelector: `${roleLabel}=agent` })
   const layer2 = createLayer2Nodes({ heartbeats: agentLeases, clock, onChange: options.onNodes })
+  const keys = options.bfd ? watchKeys(leases) : undefined
+  keys?.onChange(() => {
+    heartbeat.renew()
+    options.onKeys()
+  })
   const agents: AgentWatch | undefined =
     bfd &&
+    keys &&
     createAgentWatch({
-      ...{ bfd, log },
+      ...{ bfd, keys, log },
       heartbeats: agentLeases,
       ownNode: node,
-      onChange: options.onNodes,
+      onChange: (changes) => {
+        options.onNodes()
+        options.onOpinions(changes)
+      },
       onMoved: () => heartbeat.renew(),
     })
   const heartbeat = startHeartbeat({
@@ -91,7 +111,11 @@ export function startPresence(options: PresenceOptions): Presence {
     labels: { [roleLabel]: 'controller', 'app.kubernetes.io/managed-by': 'bellhop' },
     annotations: () => {
       const address = agents?.ownAddress()
-      return { 'bellhop.io/node': node, ...(address === undefined ? {} : { [controllerAnnotation]: address }) }
+      return {
+        'bellhop.io/node': node,
+        ...(address === undefined ? {} : { [controllerAnnotation]: address }),
+        ...keys?.annotations(),
+      }
     },
   })
   return {
@@ -104,6 +128,8 @@ export function startPresence(options: PresenceOptions): Presence {
     },
     nodeLiveness: () => agents?.nodeLiveness() ?? noLiveness,
     layer2: layer2.nodes,
+    liveness: () => keys && agents && { keys: keys.state(), ...agents.facts() },
+    observe: async () => bfd?.observe(),
     setNodes: (nodes) => agents?.setNodes(nodes),
     died: bfd?.died ?? new Promise(() => {}),
     stop: async () => {

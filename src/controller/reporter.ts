@@ -47,6 +47,8 @@ export interface ReporterOptions {
   readonly replicas: HeartbeatWatch
   /** Nodes whose agents run, as far as is known. */
   readonly agents: Pick<Presence['agents'], 'running' | 'onChange'>
+  /** What is seen of the nodes by BFD. */
+  readonly liveness: Presence['liveness']
   readonly serviceClass: ServiceClassRule
   readonly clock: Clock
   readonly random: Random
@@ -98,6 +100,7 @@ export function createReporter(options: ReporterOptions): Reporter {
     const listenError = announcer.listenError()
     const alive = aliveReplicas(options)
     const agents = options.agents.running()
+    const liveness = options.liveness()
     const input: ReportInput = {
       view: store.view(),
       plan,
@@ -110,6 +113,7 @@ export function createReporter(options: ReporterOptions): Reporter {
       ...(agents === undefined ? {} : { agents }),
       ...(allocation === undefined ? {} : { allocation }),
       ...(listenError === undefined ? {} : { listenError }),
+      ...(liveness === undefined ? {} : { liveness }),
     }
     const few = fewStatuses(input)
     ownStatuses.submit(byKey(of(few, 'replica', replicaManager(replica.name))))

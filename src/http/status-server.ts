@@ -10,6 +10,8 @@ export interface StatusSources {
   readonly notReady: () => string | undefined
   /** Prometheus text format and its content type. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>
+  /** The nodes that are watched, a line each; absent where none are. */
+  readonly liveness?: () => Promise<readonly unknown[]>
 }
 
 export interface StatusServer {
@@ -51,10 +53,14 @@ async function answer(request: IncomingMessage, response: ServerResponse, source
       const { contentType, text } = await sources.metrics()
       return send(response, 200, contentType, text)
     }
-    default:
-      return send(response, 404, 'text/plain', 'try /healthz, /readyz or /metrics\n')
+    case '/liveness':
+      if (sources.liveness === undefined) break
+      return send(response, 200, 'application/json', linesOf(await sources.liveness()))
   }
+  send(response, 404, 'text/plain', 'try /healthz, /readyz or /metrics\n')
 }
+
+const linesOf = (rows: readonly unknown[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join('')
 
 function sendCheck(response: ServerResponse, problem: string | undefined): void {
   if (problem === undefined) send(response, 200, 'text/plain', 'ok\n')

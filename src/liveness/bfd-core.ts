@@ -1,8 +1,8 @@
 // The BFD of one program without a thread around it: sessions in, batches of changes out. What falls in one turn is told at once, so
 // that a plan is made of all of it. The thread runs one of these over UDP, tests run many over a network in memory.
 
-import { createBfdEngine } from '../bfd/engine.ts'
-import type { BfdEvent, BfdSessionConfig } from '../bfd/session-config.ts'
+import { type BfdCounters, createBfdEngine } from '../bfd/engine.ts'
+import type { BfdEvent, BfdSessionConfig, BfdStatus } from '../bfd/session-config.ts'
 import type { BfdTransport } from '../bfd/transport.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { LivenessEvent } from './liveness.ts'
@@ -17,7 +17,14 @@ export interface BfdTidings {
   readonly errors: readonly Extract<BfdEvent, { readonly type: 'error' }>[]
 }
 
+/** What the sessions are at one moment. */
+export interface BfdObservation {
+  readonly sessions: ReadonlyMap<string, BfdStatus>
+  readonly counters: BfdCounters
+}
+
 export interface BfdCore {
+  readonly observe: () => BfdObservation
   /** The complete list. */
   readonly setSessions: (configs: readonly BfdSessionConfig[]) => void
   /** Tells every peer that this end is intended. */
@@ -87,6 +94,15 @@ export function createBfdCore({ clock, random, transport, onTidings }: BfdCoreOp
     },
   })
   return {
+    observe: () => ({
+      sessions: new Map(
+        keys.flatMap((key) => {
+          const status = engine.status(key)
+          return status === undefined ? [] : [[key, status] as const]
+        }),
+      ),
+      counters: engine.counters(),
+    }),
     setSessions: (configs) => {
       keys = configs.map(({ key }) => key)
       engine.setSessions(configs)

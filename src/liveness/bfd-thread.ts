@@ -5,14 +5,16 @@ import { Worker } from 'node:worker_threads'
 import { bfdDiagnostics } from '../bfd/packet.ts'
 import type { BfdSessionConfig } from '../bfd/session-config.ts'
 import type { Log } from '../runtime/log.ts'
-import type { BfdTidings } from './bfd-core.ts'
-import type { LivenessCommand, LivenessWorkerData } from './worker.ts'
+import type { BfdObservation, BfdTidings } from './bfd-core.ts'
+import type { LivenessCommand, LivenessMessage, LivenessWorkerData } from './worker.ts'
 import { livenessWorkerUrl } from './worker-url.ts'
 
 export interface BfdThread {
   /** The complete list; one that is equal to the last costs nothing. */
   readonly setSessions: (configs: readonly BfdSessionConfig[]) => void
   readonly onTidings: (listener: (tidings: BfdTidings) => void) => void
+  /** What the sessions are now; the last answer, or nothing, when the thread is too busy to say. */
+  readonly observe: () => Promise<BfdObservation | undefined>
   /** Rejects when the thread died without being asked; never resolves. */
   readonly died: Promise<never>
   /** Tells every peer that this end is intended. */
@@ -26,6 +28,8 @@ export interface BfdThreadOptions {
 
 /** How long the thread may take to say goodbye. */
 const stopTimeoutMs = 1000
+/** How long whoever asks for metrics waits for it. */
+const observeTimeoutMs = 1000
 
 /** Starts the thread. */
 export function createBfdThread({ ports, log }: BfdThreadOptions): BfdThread {
@@ -38,7 +42,28 @@ export function createBfdThread({ ports, log }: BfdThreadOptions): BfdThread {
   const died = new Promise<never>((_resolve, reject) => worker.once('error', reject))
   // Who does not wait for it is told by its end.
   died.catch(() => {})
-  worker.on('message', (tidings: BfdTidings) => {
+  let observation: BfdObservation | undefined
+  let asking: Promise<BfdObservation | undefined> | undefined
+  let answered = (): void => {}
+  const ask = async (): Promise<BfdObservation | undefined> => {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, observeTimeoutMs)
+      answered = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      post({ type: 'observe' })
+    })
+    asking = undefined
+    return observation
+  }
+  worker.on('message', (message: LivenessMessage) => {
+    if (message.type === 'observation') {
+      observation = message.observation
+      answered()
+      return
+    }
+    const { tidings } = message
     for (const { key, from, to, diagnostic, remoteState } of tidings.changes)
       log.debug({
         event: 'liveness-session',
@@ -52,6 +77,10 @@ export function createBfdThread({ ports, log }: BfdThreadOptions): BfdThread {
   })
   return {
     died,
+    observe: () => {
+      asking ??= ask()
+      return asking
+    },
     setSessions: (configs) => {
       if (isDeepStrictEqual(configs, told)) return
       told = configs

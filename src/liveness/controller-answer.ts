@@ -2,16 +2,18 @@
 // long ago though no Lease names it, and draws no conclusions from any.
 
 import { type OnLink, systemOnLink } from '../bfd/on-link.ts'
-import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
+import type { HeartbeatWatch, SignOfLife } from '../k8s/heartbeat.ts'
 import { type Ip, parseIp } from '../net/ip.ts'
 import type { CancelTimer, Clock } from '../runtime/clock.ts'
 import type { BfdThread } from './bfd-thread.ts'
-import { sessionsWithControllers } from './watched-sessions.ts'
+import type { KeyWatch } from './key-watch.ts'
+import { controllerAnnotation, sessionsWithControllers } from './watched-sessions.ts'
 
 export interface ControllerAnswerOptions {
   readonly bfd: Pick<BfdThread, 'setSessions' | 'onTidings'>
   /** Of the controllers. */
   readonly heartbeats: Pick<HeartbeatWatch, 'signs' | 'onChange'>
+  readonly keys: Pick<KeyWatch, 'authenticationWith' | 'onChange'>
   readonly clock: Clock
   readonly signal: AbortSignal
   readonly isOnLink?: OnLink
@@ -25,9 +27,11 @@ export const calledMs = 3_600_000
 
 /** Begins to answer; ends with the signal. `hears`: a controller is heard at this moment. */
 export function answerControllers(options: ControllerAnswerOptions): { readonly hears: () => boolean } {
-  const { bfd, heartbeats, clock, signal, isOnLink = systemOnLink } = options
+  const { bfd, heartbeats, keys, clock, signal, isOnLink = systemOnLink } = options
   /** Until when they count, by the monotonic clock; Infinity while they are heard. */
   const heard = new Map<Ip, number>()
+  /** What the Leases of those said last. */
+  const lastSaid = new Map<Ip, SignOfLife['annotations']>()
   let cancelForget: CancelTimer = () => {}
   const answer = (): void => {
     const nowMs = clock.monotonicMs()
@@ -36,10 +40,24 @@ export function answerControllers(options: ControllerAnswerOptions): { readonly 
     if (signal.aborted) return
     const nextMs = Math.min(...heard.values())
     if (Number.isFinite(nextMs)) cancelForget = clock.setTimer(nextMs - nowMs, answer)
-    bfd.setSessions(sessionsWithControllers(heartbeats.signs().values(), heard.keys(), isOnLink))
+    const signs = [...heartbeats.signs().values()]
+    for (const { annotations } of signs) {
+      const address = parseIp(annotations[controllerAnnotation] ?? '')
+      if (address.ok) lastSaid.set(address.value, annotations)
+    }
+    const answered = sessionsWithControllers(
+      signs,
+      new Map([...heard.keys()].map((address) => [address, lastSaid.get(address) ?? {}])),
+      isOnLink,
+      keys.authenticationWith,
+    )
+    const addresses = new Set(answered.map(({ remoteAddress }) => remoteAddress))
+    for (const address of lastSaid.keys()) if (!addresses.has(address)) lastSaid.delete(address)
+    bfd.setSessions(answered)
   }
   signal.addEventListener('abort', () => cancelForget(), { once: true })
   heartbeats.onChange(answer)
+  keys.onChange(answer)
   bfd.onTidings(({ changes }) => {
     for (const { key, from, to, remoteState } of changes) {
       const address = parseIp(key)

@@ -6,7 +6,7 @@ import type { BfdSessionConfig } from '../bfd/session-config.ts'
 import { createUdpTransport } from '../bfd/udp-transport.ts'
 import type { Random } from '../runtime/clock.ts'
 import { systemClock } from '../runtime/system-clock.ts'
-import { type BfdTidings, createBfdCore } from './bfd-core.ts'
+import { type BfdObservation, type BfdTidings, createBfdCore } from './bfd-core.ts'
 
 /** What the main thread passes on as `workerData`. */
 export interface LivenessWorkerData {
@@ -15,7 +15,12 @@ export interface LivenessWorkerData {
 
 export type LivenessCommand =
   | { readonly type: 'sessions'; readonly configs: readonly BfdSessionConfig[] }
+  | { readonly type: 'observe' }
   | { readonly type: 'stop' }
+
+export type LivenessMessage =
+  | { readonly type: 'tidings'; readonly tidings: BfdTidings }
+  | { readonly type: 'observation'; readonly observation: BfdObservation }
 
 const port = parentPort
 if (port === null) throw new Error('the liveness worker runs as a worker thread')
@@ -24,17 +29,20 @@ if (port === null) throw new Error('the liveness worker runs as a worker thread'
 const word = new Uint32Array(1)
 const random: Random = () => (crypto.getRandomValues(word)[0] ?? 0) / 2 ** 32
 
+const say = (message: LivenessMessage): void => port.postMessage(message)
+
 const { ports } = workerData as LivenessWorkerData
 const core = createBfdCore({
   clock: systemClock,
   random,
   transport: createUdpTransport({ random, ports }),
-  onTidings: (tidings: BfdTidings) => port.postMessage(tidings),
+  onTidings: (tidings) => say({ type: 'tidings', tidings }),
 })
 
 // The other end of the port is our own bfd-thread.ts.
 port.on('message', (command: LivenessCommand) => {
   if (command.type === 'sessions') core.setSessions(command.configs)
+  else if (command.type === 'observe') say({ type: 'observation', observation: core.observe() })
   else {
     core.stop()
     // Nothing else holds the thread then.

@@ -2,8 +2,11 @@
 // code elsewhere has to remember to update them; only durations are recorded as they happen.
 
 import { Gauge, Histogram, Registry } from 'prom-client'
+import type { BfdObservation } from '../liveness/bfd-core.ts'
+import type { LivenessFacts } from '../plan/liveness-report.ts'
 import type { Plan } from '../plan/types.ts'
 import type { PoolUsage } from '../vip/types.ts'
+import { createBfdMetrics } from './bfd-metrics.ts'
 import { registerSessionMetrics, type SpeakerFacts } from './session-metrics.ts'
 
 /** The state behind the gauges, as it is at the moment of a scrape. */
@@ -15,10 +18,14 @@ export interface ControllerFacts extends SpeakerFacts {
   readonly guardedVips: number
   readonly leader: boolean
   readonly synced: boolean
+  /** What this replica sees of the nodes by BFD; absent where it does not look. */
+  readonly liveness?: LivenessFacts
 }
 
 export interface ControllerMetrics {
-  readonly registry: Registry
+  /** The sessions with the agents are asked for at each rendering. */
+  readonly render: (liveness: BfdObservation | undefined) => Promise<string>
+  readonly contentType: string
   /** Seconds from a change of the cluster until the speaker was told. */
   readonly planned: (seconds: number) => void
 }
@@ -62,7 +69,43 @@ export function createControllerMetrics(facts: () => ControllerFacts): Controlle
     buckets: [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1],
     registers: [registry],
   })
-  return { registry, planned: (seconds) => planSeconds.observe(seconds) }
+  let observed: BfdObservation | undefined
+  livenessGauges(gauge)
+  createBfdMetrics(registry, () => observed)
+  return {
+    contentType: registry.contentType,
+    render: (liveness) => {
+      observed = liveness
+      return registry.metrics()
+    },
+    planned: (seconds) => planSeconds.observe(seconds),
+  }
+}
+
+/** A gauge with its labels, read off the facts at a scrape. */
+type AddGauge = <Label extends string>(
+  name: string,
+  help: string,
+  labelNames: readonly Label[],
+  values: (facts: ControllerFacts) => Iterable<readonly [Readonly<Partial<Record<Label, string>>>, number]>,
+) => void
+
+function livenessGauges(gauge: AddGauge): void {
+  gauge('bellhop_liveness_nodes', 'Nodes watched by BFD, by what is thought of them', ['opinion'], ({ liveness }) => {
+    if (liveness === undefined) return []
+    const { watched, up, silent } = liveness
+    return [
+      [{ opinion: 'up' }, up],
+      [{ opinion: 'silent' }, silent.length],
+      [{ opinion: 'none' }, watched.length - up - silent.length],
+    ]
+  })
+  gauge('bellhop_liveness_keys', 'Keys in the Secret with which liveness is authenticated', [], ({ liveness }) =>
+    liveness === undefined ? [] : [[{}, liveness.keys.type === 'in-use' ? liveness.keys.ids.length : 0]],
+  )
+  gauge('bellhop_liveness_nodes_without_key', 'Watched nodes whose packets are not signed', [], ({ liveness }) =>
+    liveness === undefined ? [] : [[{}, liveness.withoutKey.length]],
+  )
 }
 
 function countVips({ plan }: ControllerFacts): readonly (readonly [{ announced: string; reason: string }, number])[] {

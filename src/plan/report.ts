@@ -24,6 +24,7 @@ import { notServedBecause } from '../vip/service-class.ts'
 import type { Allocation, PoolUsage, ServiceClassRule } from '../vip/types.ts'
 import { vipName } from '../vip/vip-name.ts'
 import { resolveCommunity } from './attributes.ts'
+import { type LivenessFacts, livenessAuthenticated, livenessEntry } from './liveness-report.ts'
 import { noConfMessage } from './peers.ts'
 import { countTold, establishedPeers, leaderPeerStatus, ownRangeSessions, ownSession } from './report-peers.ts'
 import { announcedOf, vipStatus } from './report-vips.ts'
@@ -66,6 +67,8 @@ export interface ReportInput {
   readonly replicas?: ReadonlySet<string>
   /** Nodes whose agents run; absent = all nodes' entries count. */
   readonly agents?: ReadonlySet<string>
+  /** What this replica sees of the nodes by BFD; absent where it does not look. */
+  readonly liveness?: LivenessFacts
   /** Why this replica cannot listen, while it cannot. */
   readonly listenError?: string
   /** Vips whose withdrawal waits for a second look. */
@@ -172,17 +175,18 @@ function refusedStatus({ kind, meta, problems }: ObjectRefusal): DesiredStatus |
   return desired(kind, meta.name, 'leader', status)
 }
 
-function ownSpeaker({ plan, replica }: ReportInput): Readonly<Record<string, unknown>> {
+function ownSpeaker({ plan, replica, liveness }: ReportInput): Readonly<Record<string, unknown>> {
   return {
     name: replica.name,
     node: replica.node,
     ...(plan.speaker === undefined ? {} : { routerId: plan.speaker.routerId }),
     since: rfc3339(replica.sinceMs),
+    ...(liveness === undefined ? {} : { liveness: livenessEntry(liveness) }),
   }
 }
 
 function confStatus(input: ReportInput, conf: BgpConf): DesiredStatus['status'] {
-  const { view, plan, replicas, replica, listenError } = input
+  const { view, plan, replicas, replica, listenError, liveness } = input
   if (conf.meta.name !== 'default')
     return statusOf(conf.meta, {}, [
       { type: 'Ignored', status: 'True', reason: 'NotDefault', message: 'only the BgpConf named default is read' },
@@ -205,9 +209,11 @@ function confStatus(input: ReportInput, conf: BgpConf): DesiredStatus['status'] 
       : listenError === undefined
         ? { type: 'Ready', status: 'True', reason: 'InUse', message: `AS ${conf.asn}` }
         : { type: 'Ready', status: 'False', reason: 'ListenFailed', message: listenError }
+  const authenticated = liveness && livenessAuthenticated(liveness)
   return statusOf(conf.meta, { speakersSummary: `${names.size}/${Math.max(names.size, replicas?.size ?? 0)}` }, [
     { type: 'Ignored', status: 'False', reason: 'Default', message: '' },
     ready,
+    ...(authenticated === undefined ? [] : [{ type: 'LivenessAuthenticated', ...authenticated }]),
   ])
 }
 

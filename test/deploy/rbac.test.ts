@@ -138,6 +138,14 @@ describeWith({ programs: ['kubectl'] }, 'the rights of the service accounts in d
     }
   })
 
+  test('the agent may read one Secret, the keys of liveness', () => {
+    const rules = rulesOf('bellhop-agent', OURS)
+    const may = (verb: string, name: string): boolean =>
+      rules.some((rule) => ruleAllows(rule, { verb, group: '', resource: 'secrets', namespace: OURS, name }))
+    expect(VERBS.filter((verb) => may(verb, 'bellhop-liveness'))).toEqual(['get', 'list', 'watch'])
+    expect(VERBS.filter((verb) => may(verb, '') || may(verb, 'leaf1-md5'))).toEqual([])
+  })
+
   test('no rule uses a wildcard', () => {
     const rules = overlay.flatMap((object) => listAt(object, 'rules'))
     expect(JSON.stringify(rules)).not.toContain('"*"')

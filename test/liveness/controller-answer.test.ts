@@ -6,6 +6,7 @@ import type { BfdState } from '../../src/bfd/packet.ts'
 import type { SignOfLife } from '../../src/k8s/heartbeat.ts'
 import type { BfdTidings } from '../../src/liveness/bfd-core.ts'
 import { answerControllers, calledMs } from '../../src/liveness/controller-answer.ts'
+import { authenticationWith, type KeyRing } from '../../src/liveness/key-ring.ts'
 import { createVirtualClock, type VirtualClock } from '../../src/runtime/virtual-clock.ts'
 
 const address = '10.0.0.1'
@@ -17,6 +18,10 @@ const lease: SignOfLife = {
 let clock: VirtualClock
 let signs: ReadonlyMap<string, SignOfLife>
 let answered: readonly string[]
+/** With the id of which key. */
+let sentWith: readonly (number | undefined)[]
+let ring: KeyRing
+let keysChanged: () => void
 let leasesChanged: () => void
 let tell: (tidings: BfdTidings) => void
 let ending: AbortController
@@ -25,11 +30,19 @@ beforeEach(() => {
   clock = createVirtualClock()
   signs = new Map()
   answered = []
+  sentWith = []
+  ring = []
   ending = new AbortController()
   answerControllers({
     clock,
     signal: ending.signal,
     isOnLink: () => true,
+    keys: {
+      authenticationWith: (annotations) => authenticationWith(ring, annotations['bellhop.io/liveness-keys'], 0),
+      onChange: (listener) => {
+        keysChanged = listener
+      },
+    },
     heartbeats: {
       signs: () => signs,
       onChange: (listener) => {
@@ -39,6 +52,7 @@ beforeEach(() => {
     bfd: {
       setSessions: (configs) => {
         answered = configs.map(({ key }) => key)
+        sentWith = configs.map(({ authentication }) => authentication?.send?.id)
       },
       onTidings: (listener) => {
         tell = listener
@@ -99,6 +113,20 @@ describe('a controller', () => {
     goes('Up', 'Down', 'AdminDown')
     leasesAre()
     expect(answered).toEqual([])
+  })
+
+  test('is answered with the key that it said it has, also when its Lease is gone', () => {
+    const keyed: SignOfLife = {
+      ...lease,
+      annotations: { ...lease.annotations, 'bellhop.io/liveness-keys': '1:abc' },
+    }
+    leasesAre(keyed)
+    expect(sentWith).toEqual([undefined])
+    ring = [{ id: 1, secret: Uint8Array.of(1), label: '1:abc' }]
+    keysChanged()
+    expect(sentWith).toEqual([1])
+    leasesAre()
+    expect(sentWith).toEqual([1])
   })
 
   test('leaves no timer behind when the agent ends', () => {

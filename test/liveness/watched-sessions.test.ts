@@ -26,10 +26,11 @@ const nodes = new Map(
 )
 const onLink = (): boolean => true
 const routed = (): boolean => false
+const plain = (): undefined => undefined
 
 describe('a controller on n1', () => {
   const watched = (...signs: readonly SignOfLife[]): readonly string[] =>
-    sessionsWithAgents(signs, nodes, 'n1', routed).map(({ key, remoteAddress }) => `${key} ${remoteAddress}`)
+    sessionsWithAgents(signs, nodes, 'n1', routed, plain).map(({ key, remoteAddress }) => `${key} ${remoteAddress}`)
 
   test.each<[string, readonly SignOfLife[], readonly string[]]>([
     ['by its IPv4 address', [agent('n2')], ['n2 10.0.0.12']],
@@ -47,7 +48,7 @@ describe('a controller on n1', () => {
   })
 
   test('declares a node dead after 900 ms', () => {
-    expect(sessionsWithAgents([agent('n2')], nodes, 'n1', routed)).toEqual([
+    expect(sessionsWithAgents([agent('n2')], nodes, 'n1', routed, plain)).toEqual([
       {
         ...{ key: 'n2', remoteAddress: ip('10.0.0.12'), adminDown: false },
         ...{ transmitMs: 300, receiveMs: 300, multiplier: 3 },
@@ -59,7 +60,7 @@ describe('a controller on n1', () => {
 
 describe('an agent', () => {
   const answered = (signs: readonly SignOfLife[], heard: readonly string[] = []): readonly string[] =>
-    sessionsWithControllers(signs, heard.map(ip), routed).map(({ key }) => key)
+    sessionsWithControllers(signs, new Map(heard.map((text) => [ip(text), {}])), routed, plain).map(({ key }) => key)
 
   test.each<[string, readonly SignOfLife[], readonly string[], readonly string[]]>([
     ['whose Lease says where it is', [controller('a', '10.0.0.1'), controller('b', '::1')], [], ['10.0.0.1', '::1']],
@@ -81,7 +82,7 @@ describe('an agent', () => {
 describe('packets', () => {
   const ttls = (count: number, isOnLink: () => boolean): ReadonlySet<number | undefined> => {
     const signs = Array.from({ length: count }, (_, i) => controller(`c${i}`, `10.1.${i >> 8}.${i & 255}`))
-    return new Set(sessionsWithControllers(signs, [], isOnLink).map(({ multihop }) => multihop?.ttlMin))
+    return new Set(sessionsWithControllers(signs, new Map(), isOnLink, plain).map(({ multihop }) => multihop?.ttlMin))
   }
   test.each([
     ['that a router forwarded do not count from who is on our link', 2, onLink, 255],

@@ -8,6 +8,7 @@ import type { JsonObject } from '../../src/lab/apiserver/json.ts'
 import { parseRouterId } from '../../src/net/asn.ts'
 import { parsePrefix } from '../../src/net/prefix.ts'
 import { drainAnnotation } from '../../src/plan/drain.ts'
+import type { LivenessFacts } from '../../src/plan/liveness-report.ts'
 import { createPlanner, planFromScratch } from '../../src/plan/plan.ts'
 import { leaderVipStatus, type Report, type ReportInput, report, serviceCondition } from '../../src/plan/report.ts'
 import { createReportChanges } from '../../src/plan/report-changes.ts'
@@ -542,6 +543,37 @@ describe('a BgpConf', () => {
         'speakersSummary'
       ],
     ).toBe('2/3')
+  })
+
+  test.each<[string, Partial<LivenessFacts>, string]>([
+    ['there is no Secret', { keys: { type: 'absent' } }, 'False NoSecret: there is no Secret bellhop-liveness'],
+    [
+      'the Secret has only rubbish',
+      { keys: { type: 'unusable', problems: ['key 1 has 21 octets: 1 to 20 are possible'], kept: true } },
+      'False NoUsableKey: Secret bellhop-liveness has no key that can be used: key 1 has 21 octets: 1 to 20 are possible; the keys that it had are used',
+    ],
+    [
+      'the Secret vanished',
+      { keys: { type: 'vanished' } },
+      'False SecretVanished: the Secret bellhop-liveness is gone',
+    ],
+    [
+      'an agent has no key',
+      { withoutKey: ['n3'] },
+      'False AgentsWithoutKey: agents that have not said that they have the key: n3',
+    ],
+    ['all have one', {}, 'True KeysInUse: by key 2, 1'],
+  ])('says whether liveness is authenticated: %s', (_, changes, words) => {
+    const liveness: LivenessFacts = {
+      keys: { type: 'in-use', ids: [2, 1], problems: [] },
+      ...{ watched: ['n2', 'n3'], up: 1, silent: ['n3'], withoutKey: [] },
+      ...changes,
+    }
+    const input = inputOf({}, { liveness })
+    expect(condition('BgpConf/default leader', 'LivenessAuthenticated', input)).toContain(words)
+    expect(statusOf('BgpConf/default replica', input)['speakers']).toMatchObject([
+      { liveness: { nodes: 2, up: 1, silent: 'n3' } },
+    ])
   })
 
   test('says what keeps it from being used', () => {

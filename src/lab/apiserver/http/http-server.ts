@@ -131,7 +131,9 @@ function authorize(context: ApiContext, user: User, info: RequestInfo): void {
     return
   }
   const named = `${resource.resource}${resource.subresource === '' ? '' : `/${resource.subresource}`}`
-  const { verb, group, namespace, name } = resource
+  const { verb, group, namespace } = resource
+  // Who lists or watches one object by its name is asked whether he may have that one.
+  const name = resource.name || (/^metadata\.name==?([^,]+)$/.exec(info.query.get('fieldSelector') ?? '')?.[1] ?? '')
   if (!isAllowed(store, user, { verb, group, resource: named, namespace, name }))
     throw forbiddenResource(user, resource, named)
 }

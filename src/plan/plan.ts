@@ -153,6 +153,7 @@ function planVips(
     peerRanges: same(before?.peerRanges, ranges) ? (before?.peerRanges ?? []) : ranges,
     peerRefusals: refusals,
     tables,
+    nodes: surroundings.nodes,
     vips: ((before?.vips ?? SnapshotMap.empty()) as SnapshotMap<string, VipReport>).with(reports),
   }
   return {

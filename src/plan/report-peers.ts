@@ -3,6 +3,7 @@
 import type { PeerConfig, PeerRange, SessionStateName, SessionStatus } from '../bgp/speaker/protocol.ts'
 import { type BgpPeer, matchesSelector } from '../k8s/objects.ts'
 import { rfc3339 } from '../vip/rfc3339.ts'
+import { offLinkNextHops } from './next-hop-check.ts'
 import type { ReportInput } from './report.ts'
 import { clip, shortList, type UnstampedCondition } from './status-text.ts'
 import type { PeerRefusal, VipReport } from './types.ts'
@@ -24,6 +25,7 @@ interface ReportedSession {
   readonly addPath: readonly string[]
   readonly announced: number
   readonly lastError: string
+  readonly nextHopError: string
 }
 
 type Entry = Readonly<Record<string, unknown>>
@@ -74,6 +76,7 @@ function entryOf(session: SessionStatus): Entry {
     announced: session.announcedPrefixes,
     receivedPrefixes: session.receivedPrefixes,
     ...(session.bfd === undefined ? {} : { bfd: session.bfd }),
+    ...(session.nextHopError === undefined ? {} : { nextHopError: clip(session.nextHopError, messageMax) }),
     ...(session.lastError === undefined ? {} : { lastError: clip(session.lastError, messageMax) }),
   }
 }
@@ -142,6 +145,7 @@ export function leaderPeerStatus(
       ? establishedCondition(peer, refusal, { expected, sessions, worst, silent: silentNodes(input, peer, sessions) })
       : rangeCondition(input, peer),
     addPathCondition(peer, established),
+    nextHopsCondition(input, peer, established),
   ]
   const wrong = conditions.find(({ status }) => status === 'False')
   const since = sessions.map((session) => session.since).filter((time) => time !== '')
@@ -213,6 +217,7 @@ function readSession(raw: unknown): ReportedSession | undefined {
   const since = entry?.['since']
   const announced = entry?.['announced']
   const lastError = entry?.['lastError']
+  const nextHopError = entry?.['nextHopError']
   const remote = entry?.['remoteAddress']
   return {
     speaker,
@@ -223,6 +228,7 @@ function readSession(raw: unknown): ReportedSession | undefined {
     addPath: texts('addPath'),
     announced: typeof announced === 'number' ? announced : 0,
     lastError: typeof lastError === 'string' ? lastError : '',
+    nextHopError: typeof nextHopError === 'string' ? nextHopError : '',
   }
 }
 
@@ -303,6 +309,27 @@ function rangeCondition(input: ReportInput, peer: BgpPeer): Judged {
   if (without.length > 0)
     return no(reason, `no router has connected from ${addressRange} to ${shortList(without, 3, 512)}${last}`)
   return { type: 'Established', status: 'True', reason: 'Established', message: '' }
+}
+
+// Whether the router can be expected to use what it is told: our own address as next hop is one, and a node's is on the session's network.
+function nextHopsCondition(input: ReportInput, peer: BgpPeer, established: readonly ReportedSession[]): Judged {
+  const type = 'NextHopsUsable'
+  const no = (reason: string, message: string): Judged => ({ type, status: 'False', reason, message })
+  if (established.length === 0) return { type, status: 'Unknown', reason: 'NotEstablished', message: '' }
+  const without = established.find(({ nextHopError }) => nextHopError !== '')
+  if (without !== undefined) return no('OwnAddress', `${without.speaker}: ${without.nextHopError}`)
+  const { plan, sessions } = input
+  const config =
+    plan.peers.find(({ name }) => name === peer.meta.name) ??
+    plan.peerRanges.find(({ name }) => name === peer.meta.name)
+  const networks = [...sessions.values()].find(
+    ({ peer: name, dynamic }) => (dynamic?.range ?? name) === peer.meta.name,
+  )?.localNetworks
+  const off =
+    config === undefined || networks === undefined
+      ? undefined
+      : offLinkNextHops({ view: input.view, nodes: plan.nodes }, peer, config, networks)
+  return off === undefined ? { type, status: 'True', reason: 'Usable', message: '' } : no('OffLink', off)
 }
 
 // Without ADD-PATH the router knows one next hop of each VIP, which is a smaller service than was asked for.

@@ -10,6 +10,7 @@ import type { Prefix } from '../net/prefix.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import type { Dataplane } from './dataplane.ts'
 import type { DrainPhase } from './drain.ts'
+import type { NodeEligibility } from './eligibility.ts'
 import type { HealthChecks } from './objections.ts'
 
 export type { ServiceClassRule } from '../vip/types.ts'
@@ -124,6 +125,8 @@ export interface Plan {
   readonly peerRanges: readonly PeerRange[]
   readonly peerRefusals: readonly PeerRefusal[]
   readonly tables: ReadonlyMap<TableName, ReadonlyMap<Prefix, Route>>
+  /** The verdict on every node; another map when a Node changed. */
+  readonly nodes: ReadonlyMap<string, NodeEligibility>
   readonly vips: ReadonlyMap<string, VipReport>
 }
 

@@ -30,6 +30,7 @@ const step = (vips: readonly VipReport[], changes: Partial<PlanStep> & Partial<P
       peers: [],
       peerRanges: [],
       peerRefusals: [],
+      nodes: new Map(),
       tables: new Map(),
       vips: new Map(vips.map((each) => [each.vip, each])),
       ...plan,

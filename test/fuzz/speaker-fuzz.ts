@@ -128,6 +128,7 @@ function watched(transport: Transport, connections: Set<Connection>): Transport 
       localAddress: connection.localAddress,
       remote: connection.remote,
       localAddresses: connection.localAddresses,
+      localNetworks: connection.localNetworks,
       open: (handlers) =>
         connection.open({
           ...handlers,

@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RangeStatus, SessionStatus } from '../../src/bgp/speaker/protocol.ts'
-import type { ClusterChanges, ClusterView, Condition, Kind, ObjectRefusal } from '../../src/k8s/objects.ts'
+import type { ClusterChanges, ClusterView, Condition, Kind, Node, ObjectRefusal } from '../../src/k8s/objects.ts'
 import type { JsonObject } from '../../src/lab/apiserver/json.ts'
 import { parseRouterId } from '../../src/net/asn.ts'
 import { parsePrefix } from '../../src/net/prefix.ts'
@@ -17,6 +17,7 @@ import { must } from '../../src/runtime/result.ts'
 import { allocate } from '../../src/vip/allocate.ts'
 import { judge } from '../crds/crd-files.ts'
 import {
+  asn,
   conf,
   endpoint,
   ip,
@@ -283,6 +284,72 @@ describe('a BgpPeer', () => {
           receivedPrefixes: 4,
         },
       ],
+    })
+  })
+
+  // Announcing 3, as far as it is about a session and not about a node.
+  describe('says whether routers can use the next hops', () => {
+    const onLink: SessionStatus = { ...up, localNetworks: [must(parsePrefix('10.0.0.0/24'))] }
+    const off = peer('leaf', '10.1.0.1')
+    const here = node('n1', ['10.0.0.1'], { meta: { labels: { rack: 'r1' } } })
+    const elsewhere = node('n2', ['10.0.9.2'], { meta: { labels: { rack: 'r2' } } })
+    test.each<[string, ViewParts, SessionStatus, string | RegExp]>([
+      ['while there is no session', {}, down, 'Unknown NotEstablished: '],
+      ['on the network of the session', { nodes: [here] }, onLink, 'True Usable: '],
+      [
+        'on another',
+        { nodes: [here, elsewhere] },
+        onLink,
+        /^False OffLink: not on 10.0.0.0\/24, the network of the session: n2 \(10.0.9.2\). .* say ebgpMultihop$/,
+      ],
+      [
+        'on another that is not for this router',
+        { nodes: [here, elsewhere], peers: [{ ...off, nodeSelector: labels({ rack: 'r1' }) }] },
+        onLink,
+        'True Usable: ',
+      ],
+      [
+        'on another, of a node that is no next hop',
+        { nodes: [here, { ...elsewhere, ready: false }] },
+        onLink,
+        'True Usable: ',
+      ],
+      ['several hops away', { nodes: [elsewhere], peers: [{ ...off, ebgpMultihopTtl: 2 }] }, onLink, 'True Usable: '],
+      ['inside the AS', { nodes: [elsewhere], peers: [{ ...off, asn: asn(64512) }] }, onLink, 'True Usable: '],
+      [
+        'that are our own address',
+        { nodes: [elsewhere], peers: [{ ...off, nextHop: 'self' }] },
+        onLink,
+        'True Usable: ',
+      ],
+      ['when no network is known', { nodes: [elsewhere] }, up, 'True Usable: '],
+      [
+        'when our address is a network of its own',
+        { nodes: [elsewhere] },
+        { ...up, localNetworks: [must(parsePrefix('10.0.0.9/32'))] },
+        'True Usable: ',
+      ],
+      [
+        'when our own address is none',
+        { nodes: [here] },
+        { ...onLink, nextHopError: 'nothing is announced' },
+        'False OwnAddress: c1: nothing is announced',
+      ],
+    ])('%s', (_, parts, session, expected) => {
+      const said = condition(
+        'BgpPeer/leaf leader',
+        'NextHopsUsable',
+        inputOf(parts, { sessions: new Map([['leaf', session]]) }),
+      )
+      if (typeof expected === 'string') expect(said).toBe(expected)
+      else expect(said).toMatch(expected)
+    })
+
+    test('anew when a node comes to another network', () => {
+      const sessions = new Map([['leaf', onLink]])
+      const said = (nodes: readonly Node[]) =>
+        condition('BgpPeer/leaf leader', 'NextHopsUsable', inputOf({ nodes }, { sessions })).split(':')[0]
+      expect([[here], [here, elsewhere], [here]].map(said)).toEqual(['True Usable', 'False OffLink', 'True Usable'])
     })
   })
 

@@ -261,6 +261,7 @@ function createConnection(link: Link, local: Ip, remote: Ip): MemoryConnection {
       localAddress: local,
       remote: { address: remote },
       localAddresses: familyOf(local) === 'IPv4' ? { ipv4: local } : { ipv6: local },
+      localNetworks: [],
       open: (given) => {
         clock.setTimer(0, () => {
           if (closed) return

@@ -1,6 +1,6 @@
 // What can be said of a peer without having it: plain values from its configuration, its state machine and what was negotiated.
 
-import type { Ip } from '../../net/ip.ts'
+import { type Ip, unicastHostRefusal } from '../../net/ip.ts'
 import type { PeerCommand, PeerMachine, Session, SessionId } from '../fsm/collision.ts'
 import type { Negotiated } from '../fsm/negotiate.ts'
 import type { AfiSafi, Family } from '../packet/message.ts'
@@ -31,8 +31,7 @@ export const negotiatedFacts = (negotiated: Negotiated): Partial<SessionFacts> =
 })
 
 export function exportContextOf(config: PeerConfig, negotiated: Negotiated, connection: Connection): ExportContext {
-  const nextHopSelf: { readonly ipv4?: Ip; readonly ipv6?: Ip } | undefined =
-    config.nextHop === 'self' ? connection.localAddresses : undefined
+  const nextHopSelf = config.nextHop === 'self' ? selfOf(connection) : undefined
   return {
     codec: negotiated.codec,
     localAsn: config.localAsn,
@@ -41,6 +40,41 @@ export function exportContextOf(config: PeerConfig, negotiated: Negotiated, conn
     pathsLimit: negotiated.pathsLimit,
     // The peer's name is the same in every replica, and another one for every router.
     seed: config.name,
+  }
+}
+
+/** Our own addresses, as far as they can be a next hop: some routers end the session over one that can not. */
+function selfOf({ localAddresses: { ipv4, ipv6 } }: Connection): NonNullable<ExportContext['nextHopSelf']> {
+  const isUsable = (ip: Ip | undefined): ip is Ip => ip !== undefined && unicastHostRefusal(ip) === undefined
+  return { ...(isUsable(ipv4) ? { ipv4 } : {}), ...(isUsable(ipv6) ? { ipv6 } : {}) }
+}
+
+/** With next hop self: the families in which nothing is announced, and why, in an operator's words. */
+function nextHopError(config: PeerConfig, { families }: Negotiated, connection: Connection): string | undefined {
+  if (config.nextHop !== 'self') return undefined
+  const { localAddress, localAddresses } = connection
+  const words = families.flatMap((family) => {
+    const [own, name] = family === 'ipv4-unicast' ? [localAddresses.ipv4, 'IPv4'] : [localAddresses.ipv6, 'IPv6']
+    const because = own === undefined ? `has no ${name} address beside it` : unicastHostRefusal(own)?.because
+    if (because === undefined) return []
+    return [
+      `nothing is announced in ${family}: next hop self, and our end of the session, ${own ?? localAddress}, ${because}`,
+    ]
+  })
+  return words.length === 0 ? undefined : words.join('; ')
+}
+
+/** What the session means for next hops. */
+export function nextHopFacts(
+  config: PeerConfig,
+  negotiated: Negotiated,
+  connection: Connection,
+): Partial<SessionFacts> {
+  const { localNetworks } = connection
+  const error = nextHopError(config, negotiated, connection)
+  return {
+    ...(localNetworks.length === 0 ? {} : { localNetworks }),
+    ...(error === undefined ? {} : { nextHopError: error }),
   }
 }
 

@@ -23,7 +23,15 @@ import type { Route } from '../rib/route.ts'
 import type { UpdateGroups } from '../rib/update-groups.ts'
 import { type Announcer, createAnnouncer } from './announcer.ts'
 import { createLogLimit, type LogLimit, peerLogLimit } from './log-limit.ts'
-import { exportContextOf, hasPeer, negotiatedFacts, sessionOf, stopWith, tooManyPrefixes } from './peer-facts.ts'
+import {
+  exportContextOf,
+  hasPeer,
+  negotiatedFacts,
+  nextHopFacts,
+  sessionOf,
+  stopWith,
+  tooManyPrefixes,
+} from './peer-facts.ts'
 import { createPeerReport, type PeerReport, type SessionFacts } from './peer-report.ts'
 import type { PeerConfig, SpeakerEvent } from './protocol.ts'
 import { freshMachine, outcomeOf, type Recorder } from './recording.ts'
@@ -454,6 +462,9 @@ export class Peer {
     return {
       ...(connected === undefined ? {} : { localAddress: connected.connection.localAddress }),
       ...(announcer === undefined ? {} : negotiatedFacts(announcer.negotiated)),
+      ...(announcer === undefined || connected === undefined
+        ? {}
+        : nextHopFacts(this.#config, announcer.negotiated, connected.connection)),
       ...(this.#bfd === undefined ? {} : { bfd: this.#bfd }),
       announcedPaths: announcer?.stream.announcedPaths ?? 0,
       announcedPrefixes: announcer?.stream.announcedPrefixes ?? 0,

@@ -116,6 +116,10 @@ export interface SessionStatus {
   readonly gracefulRestart?: boolean
   readonly peerRouterId?: RouterId
   readonly localAddress?: Ip
+  /** The networks of the interface that the session runs over, where they are known; present when Established. */
+  readonly localNetworks?: readonly Prefix[]
+  /** With next hop self: why nothing is announced in some family, in an operator's words. */
+  readonly nextHopError?: string
   /** Of the path to the router; absent without BFD. */
   readonly bfd?: BfdState
   /** Paths announced and not withdrawn. */

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { familyOf, type Ip, isLinkLocal, parseIp } from '../../net/ip.ts'
+import { type Prefix, prefixOf } from '../../net/prefix.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { must } from '../../runtime/result.ts'
 import type { Connection, ConnectionHandlers, Place } from './transport.ts'
@@ -17,6 +18,9 @@ export function createTcpConnection(socket: Socket, clock: Clock, reduced?: stri
   let writtenBytes = 0
   let closing = false
   let reason: string | undefined
+  // Read once: they are asked for with every status, and a host may have hundreds of interfaces.
+  let addresses: Connection['localAddresses'] | undefined
+  let networks: readonly Prefix[] | undefined
   const lost = (words: string): void => {
     if (closing) return
     reason ??= words
@@ -33,7 +37,12 @@ export function createTcpConnection(socket: Socket, clock: Clock, reduced?: stri
     remote,
     ...(reduced === undefined ? {} : { reduced }),
     get localAddresses() {
-      return addressesBeside(localAddress)
+      addresses ??= addressesBeside(localAddress)
+      return addresses
+    },
+    get localNetworks() {
+      networks ??= networksOf(localAddress)
+      return networks
     },
     open: (given) => {
       handlers = given
@@ -109,6 +118,18 @@ function addressesBeside(local: Ip): { readonly ipv4?: Ip; readonly ipv6?: Ip } 
   const ipv4 = pick('IPv4')
   const ipv6 = pick('IPv6')
   return { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) }
+}
+
+/** The networks of the interface that has `local`. */
+function networksOf(local: Ip): readonly Prefix[] {
+  const entries = Object.values(networkInterfaces()).find((all) =>
+    (all ?? []).some(({ address }) => addressOf(address) === local),
+  )
+  const networks = (entries ?? []).flatMap(({ address, cidr }) => {
+    const ip = addressOf(address)
+    return cidr === null || isLinkLocal(ip) ? [] : [prefixOf(ip, Number(cidr.split('/')[1]))]
+  })
+  return [...new Set(networks)]
 }
 
 // --------------------------------------------------------------------------------------------------------------- words

@@ -73,6 +73,8 @@ export interface Connection {
   readonly remote: Place
   /** Addresses of the interface the connection runs over, for next hop self; the connection's own where it is of that family. */
   readonly localAddresses: { readonly ipv4?: Ip; readonly ipv6?: Ip }
+  /** The networks of that interface, but for link-local ones; empty where they are not known. */
+  readonly localNetworks: readonly Prefix[]
   /** Starts to deliver what arrives. Called once. */
   readonly open: (handlers: ConnectionHandlers) => void
   /** Queues whole messages. The caller must not change `bytes` afterwards. */

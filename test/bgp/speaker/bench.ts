@@ -199,6 +199,7 @@ export function createScriptedRouter(
   bench: Bench,
   greeting: readonly BgpMessage[],
   codec: SessionCodec = openingCodec,
+  from: End = ours,
 ): ScriptedRouter {
   const received: BgpMessage[] = []
   let connection: Connection | undefined
@@ -235,7 +236,7 @@ export function createScriptedRouter(
       send(...greeting)
     },
   })
-  listener.setPeers([{ address: ours.address }])
+  listener.setPeers([{ address: from.address }])
   bench.clock.setTimer(30_000, beat)
   return { received, send, connections: () => connections }
 }

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { encodeMessage } from '../../../src/bgp/packet/encode.ts'
-import type { BgpMessage } from '../../../src/bgp/packet/message.ts'
+import type { BgpMessage, Capability } from '../../../src/bgp/packet/message.ts'
 import { replay } from '../../../src/bgp/speaker/recording.ts'
 import { refreshPauseMs } from '../../../src/bgp/speaker/refresh-pace.ts'
 import { maxPrefixesRetrySeconds } from '../../../src/bgp/speaker/session-config.ts'
@@ -376,6 +376,47 @@ describe('what the router may send', () => {
     )
     expect(announced).toEqual([[ours.address, 1]])
   })
+
+  test.each([
+    [
+      '10.0.0.9',
+      [['10.0.0.9', 1]],
+      'nothing is announced in ipv6-unicast: next hop self, and our end of the session, 10.0.0.9, has no IPv6 address beside it',
+    ],
+    [
+      '127.0.0.9',
+      [],
+      'nothing is announced in ipv4-unicast: next hop self, and our end of the session, 127.0.0.9, is a loopback address',
+    ],
+  ])(
+    'next hop self at %s is announced only where a router can use it, and said where not',
+    (address, expected, words) => {
+      const own: End = { ...ours, address: ip(address) }
+      const bench = createBench()
+      const speaker = bench.speaker(own)
+      const capabilities: readonly Capability[] = [
+        ...routerOpen().capabilities,
+        { type: 'multiprotocol', afi: 2, safi: 1 },
+      ]
+      const script = createScriptedRouter(
+        bench,
+        [routerOpen({ capabilities }), { type: 'KEEPALIVE' }],
+        routerCodec,
+        own,
+      )
+      speaker.configure([peerOf(own, router, { nextHop: 'self', families: ['ipv4-unicast', 'ipv6-unicast'] })])
+      speaker.routes([routeTo('203.0.113.1', '10.0.0.101')])
+      speaker.send({ type: 'ready' })
+      bench.pass(5)
+      const announced = script.received.flatMap((message) =>
+        message.type === 'UPDATE' && message.nlri.length > 0 ? [[message.attributes.nextHop, message.nlri.length]] : [],
+      )
+      expect(announced).toEqual(expected)
+      const status = speaker.status('router')
+      expect(status.state).toBe('Established')
+      expect(status.nextHopError).toContain(words)
+    },
+  )
 
   test('without ADD-PATH one path a prefix', () => {
     const capabilities = routerOpen().capabilities.filter(({ type }) => type !== 'add-path')

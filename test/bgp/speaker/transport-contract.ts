@@ -116,6 +116,7 @@ export function transportContract(name: string, createEnds: () => Ends): void {
       expect([ours.localAddress, ours.remote.address]).toEqual([ends.dialler.address, ends.listener.address])
       expect([theirs.localAddress, theirs.remote.address]).toEqual([ends.listener.address, ends.dialler.address])
       expect(ours.localAddresses.ipv4).toBe(ends.dialler.address)
+      for (const network of ours.localNetworks) expect(network).toMatch(/\/\d+$/)
     })
 
     test('delivers both ways and in order, also what came before anybody listened', async () => {

@@ -3,6 +3,8 @@
 import type { Route } from '../../src/bgp/rib/route.ts'
 import type {
   PeerConfig,
+  PeerRange,
+  RangeStatus,
   SessionStatus,
   SpeakerCommand,
   SpeakerConfig,
@@ -27,6 +29,7 @@ export interface TestSpeaker {
   readonly announce: (...routes: readonly Route[]) => void
   readonly withdraw: (...prefixes: readonly Prefix[]) => void
   readonly status: (peer: string) => SessionStatus | undefined
+  readonly range: (name: string) => RangeStatus | undefined
   /** All changes of state, in their order. */
   readonly changes: readonly StateChange[]
   /** Waits until the status of a peer satisfies `condition`, and returns it. */
@@ -53,10 +56,13 @@ export function startSpeaker(
   const child = namespace.spawn(nodeProgram('test/interop/speaker-process.ts', recording), { logPath })
   const changes: StateChange[] = []
   const sessions = new Map<string, SessionStatus>()
+  const ranges = new Map<string, RangeStatus>()
   let revision = 0
   child.onLine((line) => {
     const event = JSON.parse(line) as SpeakerEvent
     if (event.type === 'session') sessions.set(event.status.peer, event.status)
+    if (event.type === 'session-gone') sessions.delete(event.peer)
+    if (event.type === 'range') ranges.set(event.status.range, event.status)
     if (event.type === 'log' && event.fields.event === 'session-state')
       changes.push(event.fields as unknown as StateChange)
   })
@@ -71,6 +77,7 @@ export function startSpeaker(
     announce: (...upserts) => change(upserts, []),
     withdraw: (...withdrawals) => change([], withdrawals),
     status: (peer) => sessions.get(peer),
+    range: (name) => ranges.get(name),
     changes,
     waitForStatus: (peer, what, condition, timeoutMs = 45_000) =>
       child.waitUntil(
@@ -107,3 +114,12 @@ export const peerWith = (
   table,
   ...peer,
 })
+
+/** A range whose sessions are as those of `peerWith`. */
+export function rangeWith(
+  range: Pick<PeerRange, 'range'> & Partial<PeerRange>,
+  peer: Pick<PeerConfig, 'name' | 'address' | 'peerAsn' | 'localAsn'>,
+): PeerRange {
+  const { address: _, port: __, passive: ___, ...shared } = peerWith(peer)
+  return { ...shared, maxSessions: 10, ...range }
+}

@@ -6,7 +6,10 @@ import { expect } from 'vitest'
 import { renderReplay } from '../../../src/cli/verbs/replay.ts'
 import type { Namespace } from '../../../src/lab/netns/namespace.ts'
 import { waitFor } from '../../../src/lab/netns/wait.ts'
-import { asn, type Bench, vips } from '../bench.ts'
+import { parseRouterId } from '../../../src/net/asn.ts'
+import { must } from '../../../src/runtime/result.ts'
+import { asn, type Bench, prefix, routerAddress, routerAsn, vips } from '../bench.ts'
+import { rangeWith } from '../speaker.ts'
 import { type Feature, nodes, vip4 } from './feature.ts'
 
 /** Waits until the kernel of a namespace has counted one of these. */
@@ -73,6 +76,32 @@ export const sessionFeatures: readonly Feature[] = [
       const { established, holds } = await begin({ neighbor: { passive: true }, listenPort: 179 })
       await established()
       await holds(vip4, nodes)
+    },
+  },
+  {
+    name: 'a router that connects from a range has a session while it is there, with the password of the range',
+    run: async ({ begin }) => {
+      const password = 'correct-horse'
+      const { speaker, holds, router } = await begin({
+        neighbor: { password },
+        peer: { passive: true },
+        listenPort: 179,
+      })
+      const tor = { name: 'leaves', address: routerAddress.ipv4, peerAsn: asn(routerAsn), localAsn: asn(65010) }
+      const ranges = [rangeWith({ range: prefix('10.9.0.0/28'), password }, tor)]
+      const routerId = must(parseRouterId('10.9.0.10'))
+      speaker().send({
+        type: 'configure',
+        config: { routerId, listenPort: 179, listenAddresses: [], peers: [], ranges },
+      })
+      await speaker().waitForStatus('leaves@10.9.0.1', 'Established', ({ state }) => state === 'Established')
+      await holds(vip4, nodes)
+      await router.stop()
+      await waitFor(() => speaker().status('leaves@10.9.0.1') === undefined, { what: 'the end of the session' })
+      await waitFor(() => speaker().range('leaves')?.sessions === 0, { what: 'a range without sessions' })
+      await router.start()
+      await holds(vip4, nodes)
+      expect(speaker().range('leaves')).toMatchObject({ refused: 0 })
     },
   },
   {

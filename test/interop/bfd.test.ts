@@ -3,7 +3,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import type { PeerConfig } from '../../src/bgp/speaker/protocol.ts'
 import type { Namespace } from '../../src/lab/netns/namespace.ts'
 import { waitFor } from '../../src/lab/netns/wait.ts'
@@ -12,6 +12,7 @@ import { parseRouterId } from '../../src/net/asn.ts'
 import { must } from '../../src/runtime/result.ts'
 import { describeWith } from '../support/privileges.ts'
 import { asn, type Bench, type BenchOptions, createBench, ip, routeOver, routerAsn, vips } from './bench.ts'
+import type { BfdName } from './features/bfd.ts'
 import { peerWith } from './speaker.ts'
 
 type Kind = 'frr' | 'bird'
@@ -118,36 +119,49 @@ function reconfigure(begun: Bench, changes: Partial<PeerConfig>): void {
   begun.speaker().send({ type: 'configure', config })
 }
 
+/** A test that is a cell of docs/interop.md. */
+const cell = (kind: Kind, name: BfdName, run: () => Promise<void>): void =>
+  test(name, async ({ task }) => {
+    task.meta.interop = { kind, feature: name }
+    await run()
+  })
+
 for (const kind of ['frr', 'bird'] as const)
   describeWith({ netns: true, programs: [...programsOf(kind), 'iptables', 'ip6tables'] }, `BFD with ${kind}`, () => {
-    describe('comes up', () => {
-      test.each<[string, Partial<BenchOptions>]>([
-        ['over IPv4', {}],
-        ['over IPv6', { transport: 'ipv6' }],
-        ['between link-local addresses', { transport: 'link-local' }],
-        ['on iBGP to a router on the same network', { session: 'ibgp', peer: { ttl: 255 } }],
-        ['from a source address of our choice', { peer: { sourceAddress: ip('10.9.0.10') } }],
-        ['next to GTSM', { neighbor: { ttlSecurityHops: 1 }, peer: { ttlSecurityHops: 1 }, listenPort: 179 }],
-      ])('%s', async (_, options) => {
+    for (const [name, options] of [
+      ['BFD comes up over IPv4', {}],
+      ['BFD comes up over IPv6', { transport: 'ipv6' }],
+      ['BFD comes up between link-local addresses', { transport: 'link-local' }],
+      ['BFD comes up on iBGP to a router on the same network', { session: 'ibgp', peer: { ttl: 255 } }],
+      ['BFD comes up from a source address of our choice', { peer: { sourceAddress: ip('10.9.0.10') } }],
+      [
+        'BFD comes up next to GTSM',
+        { neighbor: { ttlSecurityHops: 1 }, peer: { ttlSecurityHops: 1 }, listenPort: 179 },
+      ],
+    ] satisfies readonly (readonly [BfdName, Partial<BenchOptions>])[])
+      cell(kind, name, async () => {
         const begun = await begin(kind, options)
         await allUp(kind, begun)
-        expect(begun.speaker().status('tor')).not.toHaveProperty('lastError')
+        expect(begun.speaker().status('tor')?.lastError).toBeUndefined()
       })
-    })
 
-    test('a stopped process of ours loses its BGP session within the detection time, and gets it back', async () => {
-      const begun = await begin(kind)
-      await allUp(kind, begun)
-      await begun.signal(begun.speakerNamespace, 'SIGSTOP')
-      const start = performance.now()
-      await waitFor(async () => !(await establishedAt(begun)), { what: 'the router drops BGP', timeoutMs: soonMs })
-      expect(performance.now() - start).toBeLessThan(soonMs)
-      await begun.signal(begun.speakerNamespace, 'SIGCONT')
-      await allUp(kind, begun)
-      for (const vip of vips) await begun.holds(vip, [101, 102])
-    })
+    cell(
+      kind,
+      'BFD: a stopped process of ours loses its BGP session within the detection time, and gets it back',
+      async () => {
+        const begun = await begin(kind)
+        await allUp(kind, begun)
+        await begun.signal(begun.speakerNamespace, 'SIGSTOP')
+        const start = performance.now()
+        await waitFor(async () => !(await establishedAt(begun)), { what: 'the router drops BGP', timeoutMs: soonMs })
+        expect(performance.now() - start).toBeLessThan(soonMs)
+        await begun.signal(begun.speakerNamespace, 'SIGCONT')
+        await allUp(kind, begun)
+        for (const vip of vips) await begun.holds(vip, [101, 102])
+      },
+    )
 
-    test('a killed process of ours takes its routes along at once', async () => {
+    cell(kind, 'BFD: a killed process of ours takes its routes along at once', async () => {
       const begun = await begin(kind)
       await allUp(kind, begun)
       for (const vip of vips) await begun.holds(vip, [101, 102])
@@ -157,7 +171,7 @@ for (const kind of ['frr', 'bird'] as const)
       for (const vip of vips) await begun.holds(vip, [])
     })
 
-    test('a stopped router loses its BGP session, and we say why', async () => {
+    cell(kind, 'BFD: a stopped router loses its BGP session, and we say why', async () => {
       const begun = await begin(kind)
       await allUp(kind, begun)
       await begun.signal(begun.routerNamespace, 'SIGSTOP')
@@ -169,7 +183,7 @@ for (const kind of ['frr', 'bird'] as const)
       expect(begun.speaker().status('tor')?.establishedCount).toBe(2)
     })
 
-    test('a path that is cut in silence ends the session on both sides, and mends', async () => {
+    cell(kind, 'BFD: a path that is cut in silence ends the session on both sides, and mends', async () => {
       const begun = await begin(kind)
       await allUp(kind, begun)
       await cut(begun.routerNamespace)
@@ -179,7 +193,7 @@ for (const kind of ['frr', 'bird'] as const)
       await allUp(kind, begun)
     })
 
-    test('our new timers reach the router by a poll sequence, and nothing goes down', async () => {
+    cell(kind, 'BFD: our new timers reach the router by a poll sequence, and nothing goes down', async () => {
       const begun = await begin(kind)
       await allUp(kind, begun)
       reconfigure(begun, { bfd: { transmitMs: 400, receiveMs: 500, multiplier: 4 } })
@@ -197,7 +211,7 @@ for (const kind of ['frr', 'bird'] as const)
       expect(await establishedAt(begun)).toBe(true)
     })
 
-    test('BGP without a BFD answer from the router comes up and stays', async () => {
+    cell(kind, 'BFD: without an answer from the router BGP comes up and stays', async () => {
       const begun = await begin(kind, { neighbor: { bfd: false } })
       await begun.established()
       for (const vip of vips) await begun.holds(vip, [101, 102])
@@ -205,25 +219,29 @@ for (const kind of ['frr', 'bird'] as const)
     })
 
     // RFC 5882 section 3.2 wants AdminDown to leave BGP alone; FRR 8.4 and BIRD 2.0 both answer it with Cease/10.
-    test('BFD that is switched off on our side costs at most the one reset that the router makes of it', async () => {
-      const begun = await begin(kind)
-      await allUp(kind, begun)
-      reconfigure(begun, {})
-      await begun.speaker().waitForStatus('tor', 'no BFD', ({ bfd }) => bfd === undefined)
-      await waitFor(async () => !(await bfdOf(kind, begun)).up, { what: 'BFD down at the router' })
-      await begun
-        .speaker()
-        .waitForStatus(
-          'tor',
-          'back',
-          ({ state, establishedCount }) => state === 'Established' && establishedCount === 2,
-        )
-      for (const vip of vips) await begun.holds(vip, [101, 102])
-      expect(await establishedAt(begun)).toBe(true)
-      expect(begun.speaker().status('tor')?.lastError).toMatch(/^the router closed the session: cease/)
-    })
+    cell(
+      kind,
+      'BFD that is switched off on our side costs at most the one reset that the router makes of it',
+      async () => {
+        const begun = await begin(kind)
+        await allUp(kind, begun)
+        reconfigure(begun, {})
+        await begun.speaker().waitForStatus('tor', 'no BFD', ({ bfd }) => bfd === undefined)
+        await waitFor(async () => !(await bfdOf(kind, begun)).up, { what: 'BFD down at the router' })
+        await begun
+          .speaker()
+          .waitForStatus(
+            'tor',
+            'back',
+            ({ state, establishedCount }) => state === 'Established' && establishedCount === 2,
+          )
+        for (const vip of vips) await begun.holds(vip, [101, 102])
+        expect(await establishedAt(begun)).toBe(true)
+        expect(begun.speaker().status('tor')?.lastError).toMatch(/^the router closed the session: cease/)
+      },
+    )
 
-    test('a peer that is shut down says AdminDown', async () => {
+    cell(kind, 'BFD: a peer that is shut down says AdminDown', async () => {
       const begun = await begin(kind)
       await allUp(kind, begun)
       reconfigure(begun, { bfd: fast, shutdown: 'maintenance' })
@@ -246,7 +264,8 @@ describeWith({ netns: true, programs: [...programsOf('bird'), 'iptables'] }, 'BF
     `${text.replace('local as', 'local 10.9.0.1 as').replace('hold time', 'bfd on; hold time')}
      protocol bfd { multihop { interval 100 ms; multiplier 3; }; }`
 
-  test('over several hops, whose packets BIRD sends with an ordinary TTL', async () => {
+  // BIRD sends them with an ordinary TTL.
+  cell('bird', 'BFD comes up over several hops', async () => {
     const routed = { transport: 'routed', neighbor: { bfd: false, multihop: 5 }, peer: { ttl: 5 } } as const
     const begun = await begin('bird', routed)
     await changeBird(begun, multihop)
@@ -263,7 +282,7 @@ describeWith({ netns: true, programs: [...programsOf('bird'), 'iptables'] }, 'BF
 })
 
 describeWith({ netns: true, programs: [...programsOf('frr'), 'iptables'] }, 'BFD with frr alone', () => {
-  test('over several hops', async () => {
+  cell('frr', 'BFD comes up over several hops', async () => {
     const begun = await begin('frr', { transport: 'routed', neighbor: { multihop: 5 }, peer: { ttl: 5 } })
     await allUp('frr', begun)
     await cut(begun.routerNamespace)

@@ -2,7 +2,7 @@
 // by the test that holds it against the list of features.
 
 import type { RouterKind } from '../../src/lab/routers/router.ts'
-import type { Feature } from './features/feature.ts'
+import type { FeatureRow } from './features/feature.ts'
 
 /** The columns, in their order. */
 export const daemons: readonly { readonly kind: RouterKind; readonly title: string }[] = [
@@ -29,12 +29,12 @@ it says anything but what is tested. Routers are configured by \`src/lab/routers
 
 /** The document. Throws when an outcome is missing: half a run makes no table. */
 export function renderDocument(
-  features: readonly Feature[],
+  features: readonly FeatureRow[],
   outcomes: Outcomes,
   versions: ReadonlyMap<RouterKind, string>,
 ): string {
   const reasons = reasonsOf(features)
-  const cell = ({ name, except }: Feature, kind: RouterKind): string => {
+  const cell = ({ name, except }: FeatureRow, kind: RouterKind): string => {
     const reason = except?.[kind]
     if (reason !== undefined) return noteOf(reasons, kind, reason)
     const outcome = outcomes.get(kind)?.get(name)
@@ -63,7 +63,7 @@ interface Reason {
 }
 
 // Each once, in the order in which the table names them.
-function reasonsOf(features: readonly Feature[]): readonly Reason[] {
+function reasonsOf(features: readonly FeatureRow[]): readonly Reason[] {
   const reasons: Reason[] = []
   for (const { except } of features)
     for (const { kind, title } of daemons) {

@@ -9,7 +9,7 @@ import { openbgpdProgram } from '../../src/lab/routers/openbgpd.ts'
 import type { RouterKind } from '../../src/lab/routers/router.ts'
 import { systemExec } from '../../src/runtime/exec.ts'
 import { daemons, type Outcome, type Outcomes, renderDocument } from './document.ts'
-import { features } from './features/features.ts'
+import { rows } from './features/features.ts'
 
 const versionCommands: Readonly<Record<RouterKind, readonly [program: string, ...args: readonly string[]]>> = {
   bird: ['bird', '--version'],
@@ -39,11 +39,11 @@ function outcomesOf(modules: readonly TestModule[]): Outcomes {
   return outcomes
 }
 
-const files = daemons.map(({ kind }) => `test/interop/${kind}.test.ts`)
+const files = [...daemons.map(({ kind }) => kind), 'bfd'].map((name) => `test/interop/${name}.test.ts`)
 const vitest = await startVitest('test', files, { watch: false })
 const outcomes = outcomesOf(vitest.state.getTestModules())
 const versions = new Map(await Promise.all(daemons.map(async ({ kind }) => [kind, await versionOf(kind)] as const)))
 const file = new URL('../../docs/interop.md', import.meta.url)
-writeFileSync(file, renderDocument(features, outcomes, versions))
+writeFileSync(file, renderDocument(rows, outcomes, versions))
 console.log(`written: ${file.pathname}`)
 await vitest.close()

@@ -11,11 +11,15 @@ export interface Cell {
   readonly begin: (options?: Partial<Omit<BenchOptions, 'kind'>>) => Promise<Bench>
 }
 
-export interface Feature {
+export interface FeatureRow {
   /** As a sentence: the name of the test and the row of the table. */
   readonly name: string
   /** Daemons for which there is no such test, and why: printed below the table. */
   readonly except?: Readonly<Partial<Record<RouterKind, string>>>
+}
+
+/** A row whose cells are one test with each daemon. */
+export interface Feature extends FeatureRow {
   readonly run: (cell: Cell) => Promise<void>
 }
 

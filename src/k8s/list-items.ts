@@ -20,6 +20,10 @@ const closeBrace = 0x7d
 const openBracket = 0x5b
 const closeBracket = 0x5d
 
+/** 1 for the bytes that mean something outside of texts. */
+const structural = new Uint8Array(256)
+for (const byte of [quote, comma, openBrace, closeBrace, openBracket, closeBracket]) structural[byte] = 1
+
 /** Where the items are: an object's member, so one level in; each of them one more. */
 const memberDepth = 1
 const itemDepth = 2
@@ -34,9 +38,10 @@ export function createListSplitter(): ListSplitter {
   let begun: Buffer[] = []
   let depth = 0
   let inText = false
-  let escaped = false
+  /** A text's chunk ended between a backslash and what it escapes. */
+  let escaping = false
   let inItems = false
-  /** The latest text one level in, complete with quotes, while it is read and after. */
+  /** The latest text one level in: the member whose value follows, if it is one. */
   let member = ''
 
   return {
@@ -51,55 +56,50 @@ export function createListSplitter(): ListSplitter {
         begun = []
         return whole.toString('utf8')
       }
-      let memberStart = -1
-      for (let i = 0; i < chunk.length; i++) {
-        const byte = chunk[i]
-        if (inText) {
-          if (escaped) escaped = false
-          else if (byte === backslash) escaped = true
-          else if (byte === quote) {
-            inText = false
-            if (depth === memberDepth) {
-              member += chunk.toString('latin1', Math.max(memberStart, 0), i)
-              memberStart = -1
-            }
+      // In variables of its own, and with the texts in the same loop: this looks at every byte of every list.
+      const end = chunk.length
+      let level = depth
+      let at = escaping ? 1 : 0
+      let isText = inText
+      while (at < end) {
+        if (isText) {
+          const from = at
+          while (at < end) {
+            const byte = chunk[at]
+            if (byte === quote) break
+            at += byte === backslash ? 2 : 1
           }
+          if (level === memberDepth) member += chunk.toString('latin1', from, at)
+          isText = at >= end
+          at++
           continue
         }
-        switch (byte) {
-          case quote:
-            inText = true
-            if (depth === memberDepth) {
-              member = ''
-              memberStart = i + 1
-            }
-            break
-          case openBrace:
-          case openBracket:
-            depth++
-            if (byte === openBracket && depth === itemDepth && member === 'items') {
-              rest.push(take(i + 1))
-              inItems = true
-            }
-            break
-          case closeBrace:
-          case closeBracket:
-            depth--
-            if (!inItems) break
-            if (depth === itemDepth) onItem(take(i + 1))
-            else if (depth === memberDepth) {
-              inItems = false
-              // White space, if anything.
-              take(i)
-            }
-            break
-          case comma:
-            // Between two items; what follows is the next one, or white space before it.
-            if (inItems && depth === itemDepth) start = i + 1
-            break
-        }
+        const byte = chunk[at++] ?? comma
+        if (structural[byte] === 0) continue
+        if (byte === quote) {
+          isText = true
+          if (level === memberDepth) member = ''
+        } else if (byte === openBrace || byte === openBracket) {
+          level++
+          if (level === itemDepth && byte === openBracket && member === 'items') {
+            rest.push(take(at))
+            inItems = true
+          }
+        } else if (byte === closeBrace || byte === closeBracket) {
+          level--
+          if (level === itemDepth && inItems) onItem(take(at))
+          else if (level === memberDepth && inItems) {
+            inItems = false
+            // White space, if anything.
+            take(at - 1)
+          }
+          // Between two items; what follows is the next one, or white space before it.
+        } else if (level === itemDepth && inItems) start = at
       }
-      if (inText && depth === memberDepth) member += chunk.toString('latin1', Math.max(memberStart, 0))
+      depth = level
+      inText = isText
+      // Beyond the end by two when the last byte was a backslash inside a text.
+      escaping = isText && at > end + 1
       if (start < chunk.length) begun.push(chunk.subarray(start))
     },
     pendingBytes: () => begun.reduce((sum, { length }) => sum + length, 0),

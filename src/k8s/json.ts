@@ -37,3 +37,18 @@ export function identityOf(raw: unknown): RawIdentity {
     resourceVersion: asText(metadata?.['resourceVersion']) ?? '',
   }
 }
+
+const nothing: readonly never[] = Object.freeze([])
+
+/**
+ * What `read` makes of each item of a list; undefined = leave it out. Empty lists are one list, and the others have no room to spare,
+ * as one that grew item by item has: a cluster is a hundred thousand short lists.
+ */
+export function listOf<T>(value: unknown, read: (item: unknown) => T | undefined): readonly T[] {
+  const found: T[] = []
+  for (const item of asList(value) ?? nothing) {
+    const one = read(item)
+    if (one !== undefined) found.push(one)
+  }
+  return found.length === 0 ? nothing : found.slice()
+}

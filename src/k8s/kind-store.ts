@@ -31,8 +31,8 @@ export interface KindStoreOptions<K extends Kind> {
 interface Entry<K extends Kind> {
   readonly resourceVersion: string
   readonly uid: string
-  readonly value?: KindValues[K]
-  readonly refusal?: ObjectRefusal
+  readonly value: KindValues[K] | undefined
+  readonly refusal: ObjectRefusal | undefined
   /** The list during or after which a write's answer brought this entry; -1 when list or watch did. */
   readonly absorbedDuring: number
 }
@@ -80,17 +80,16 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
 
   const parse = (raw: unknown, identity: RawIdentity, absorbedDuring: number): Entry<K> | undefined => {
     const parsed = parseObject(options.kind, options.withoutStatus ? statusless(raw) : raw, options.intern)
-    const base = { resourceVersion: identity.resourceVersion, uid: identity.uid, absorbedDuring }
-    switch (parsed.type) {
-      case 'value':
-        return { ...base, value: parsed.value }
-      case 'refusal':
-        return { ...base, refusal: parsed.refusal }
-      case 'nothing':
-        return base
-      case 'garbage':
-        options.onGarbage()
-        return undefined
+    if (parsed.type === 'garbage') {
+      options.onGarbage()
+      return undefined
+    }
+    return {
+      resourceVersion: identity.resourceVersion,
+      uid: identity.uid,
+      value: parsed.type === 'value' ? parsed.value : undefined,
+      refusal: parsed.type === 'refusal' ? parsed.refusal : undefined,
+      absorbedDuring,
     }
   }
 

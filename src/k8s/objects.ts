@@ -107,7 +107,7 @@ export interface Service {
 }
 
 export interface Endpoint {
-  readonly addresses: readonly Ip[]
+  readonly address: Ip
   readonly nodeName?: string
   /** Absent in the object counts as true. */
   readonly ready: boolean

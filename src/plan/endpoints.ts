@@ -59,11 +59,12 @@ function select(
   for (const slice of slices) {
     if (slice.addressType !== family) continue
     for (const endpoint of slice.endpoints) {
-      const address = endpoint.addresses[0]
-      if (address === undefined || endpointWeight(endpoint, policy) !== weight) continue
-      const identity = `${endpoint.nodeName ?? ''} ${address}`
-      if (slices.length > 1 && seen.has(identity)) continue
-      seen.add(identity)
+      if (endpointWeight(endpoint, policy) !== weight) continue
+      if (slices.length > 1) {
+        const identity = `${endpoint.nodeName ?? ''} ${endpoint.address}`
+        if (seen.has(identity)) continue
+        seen.add(identity)
+      }
       found.push(endpoint)
     }
   }

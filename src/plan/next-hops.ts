@@ -102,12 +102,13 @@ function judge(
     if (because !== undefined) excluded.push({ node, because })
     else if (verdict.ok && twin === undefined) {
       byAddress.set(verdict.address, node)
-      hops.push({ node, address: verdict.address, endpoints, ...(verdict.leaving ? { leaving: true } : {}) })
+      hops.push(nextHop(node, verdict, endpoints))
     } else if (endpoints > 0)
       excluded.push({ node, because: verdict.ok ? `has the same address as node ${twin}` : verdict.because })
     if (!verdict.ok && verdict.code === 'no-address') addressless++
   }
-  if (hops.length > 0) return { hops, excluded }
+  // A list that grew has room for more, in each of ten thousand VIPs.
+  if (hops.length > 0) return { hops: hops.slice(), excluded }
   const words = excluded.slice(0, 3).map(({ node, because }) => `node ${node} ${because}`)
   const more = excluded.length > 3 ? `, and ${excluded.length - 3} more` : ''
   return {
@@ -118,6 +119,19 @@ function judge(
       message: words.length === 0 ? 'no node of the cluster can be a next hop' : `${words.join('; ')}${more}`,
     },
   }
+}
+
+type Eligible = Extract<NextHopVerdict, { ok: true }>
+
+/** By the verdict that it follows from: the next hop with one endpoint, which is what most of a hundred thousand are. */
+const single = new WeakMap<Eligible, PlannedNextHop>()
+
+function nextHop(node: string, verdict: Eligible, endpoints: number): PlannedNextHop {
+  const known = endpoints === 1 ? single.get(verdict) : undefined
+  if (known !== undefined) return known
+  const hop = { node, address: verdict.address, endpoints, ...(verdict.leaving ? { leaving: true as const } : {}) }
+  if (endpoints === 1) single.set(verdict, hop)
+  return hop
 }
 
 /**

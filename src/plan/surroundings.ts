@@ -2,6 +2,7 @@
 // Surveyed once and then kept up by the node that changed, so that a heartbeat of one node out of a thousand costs one verdict.
 
 import type { Family } from '../bgp/packet/message.ts'
+import type { Path } from '../bgp/rib/route.ts'
 import type { PeerConfig, TableName } from '../bgp/speaker/protocol.ts'
 import {
   type BgpConf,
@@ -47,6 +48,8 @@ export interface Surroundings {
   /** Nodes whose agents know layer 2. */
   readonly layer2: ReadonlyMap<string, Layer2Place>
   readonly pathIds: ReadonlyMap<Ip, number>
+  /** The path to each next hop as it is without anything particular to a VIP: one object for all of them. */
+  readonly paths: ReadonlyMap<Ip, Path>
   /** For tables that have a nodeSelector: the nodes it selects. */
   readonly selected: ReadonlyMap<TableName, ReadonlySet<string>>
   /** Why a VIP that could be announced stands in no table of its family. */
@@ -73,7 +76,7 @@ export function survey(view: ClusterView, context: PlanContext): Surroundings {
     ...control,
     nodes,
     layer2: new Map([...view.nodes.keys()].flatMap((name) => placeOf(view, context, name))),
-    pathIds: pathIds([...nodes.values()].flatMap(({ addresses }) => addresses)),
+    ...pathsTo(nodes),
     selected: selectNodes(view, [...control.tables, ...control.nodeTables]),
   }
 }
@@ -127,6 +130,12 @@ function placeOf(
 const samePlace = (a: Layer2Place | undefined, b: Layer2Place | undefined): boolean =>
   a?.agent === b?.agent && a?.heard === b?.heard && same(a?.labels, b?.labels)
 
+function pathsTo(nodes: ReadonlyMap<string, NodeEligibility>): Pick<Surroundings, 'pathIds' | 'paths'> {
+  const ids = pathIds([...nodes.values()].flatMap(({ addresses }) => addresses))
+  const paths = new Map([...ids].map(([nextHop, pathId]): [Ip, Path] => [nextHop, { pathId, nextHop }]))
+  return { pathIds: ids, paths }
+}
+
 // What hangs on several nodes at once: path ids, and which nodes a table may hear of.
 function settle(
   before: Surroundings,
@@ -142,7 +151,7 @@ function settle(
   const moved = [...changedNodes].some(
     (name) => !same(before.nodes.get(name)?.addresses, next.nodes.get(name)?.addresses),
   )
-  const ids = moved ? pathIds([...next.nodes.values()].flatMap(({ addresses }) => addresses)) : before.pathIds
+  const { pathIds: ids, paths } = moved ? pathsTo(next.nodes) : before
   // Two IPv6 addresses with one hash: the id of an address on a node that did not change may be another one now.
   const shifted = moved && [...before.pathIds].some(([ip, id]) => ids.has(ip) && ids.get(ip) !== id)
   let selected = before.selected
@@ -152,7 +161,7 @@ function settle(
       for (const name of changedNodes)
         if (names.has(name) !== (before.selected.get(table)?.has(name) ?? false)) touched.add(name)
   }
-  return { surroundings: { ...next, pathIds: ids, selected }, touched: restart || shifted ? 'all' : touched }
+  return { surroundings: { ...next, pathIds: ids, paths, selected }, touched: restart || shifted ? 'all' : touched }
 }
 
 type Control = Pick<

@@ -193,8 +193,9 @@ function announce(vip: Vip, services: readonly Service[], { hops }: NextHops, su
     }
   }
   const shown = used.size === 0 ? everyTable : hops.filter((hop) => used.has(hop))
+  // Here and below: a list that grew has room for more, in each of ten thousand VIPs.
   return {
-    contributions,
+    contributions: contributions.slice(),
     nextHops: shown,
     excluded: hops
       .filter((hop) => hop.endpoints > 0 && !shown.includes(hop))
@@ -202,8 +203,8 @@ function announce(vip: Vip, services: readonly Service[], { hops }: NextHops, su
         node,
         because: max > 0 ? `is left out: maxNextHops is ${max}` : 'is selected by no peer',
       })),
-    peers: peers.sort(),
-    nodePeers: nodePeers.sort(),
+    peers: peers.sort().slice(),
+    nodePeers: nodePeers.sort().slice(),
     ...(used.size > 0 || refusal === undefined ? {} : { refusal }),
   }
 }
@@ -213,17 +214,17 @@ function routeOf(
   services: readonly Service[],
   hops: readonly PlannedNextHop[],
   rules: RouteRules,
-  { pathIds }: Surroundings,
+  { paths: known }: Surroundings,
 ): Route {
   const length = rules.aggregationLength[familyOf(vip.address) === 'IPv4' ? 'ipv4' : 'ipv6']
   // Under Local a node answers only for its own endpoints: an aggregate would bring it traffic of its neighbours' VIPs.
   const aggregate = services.every(({ externalTrafficPolicy }) => externalTrafficPolicy === 'Cluster')
   const paths: Path[] = hops.map(({ address, endpoints, leaving }) => {
-    const pathId = pathIds.get(address)
-    if (pathId === undefined) throw new Error(`next hop ${address} has no path id`)
+    const path = known.get(address)
+    if (path === undefined) throw new Error(`next hop ${address} has no path id`)
+    if (rules.linkBandwidth !== 'Endpoints' && leaving === undefined) return path
     return {
-      pathId,
-      nextHop: address,
+      ...path,
       ...(rules.linkBandwidth === 'Endpoints' ? { linkBandwidth: Math.max(1, endpoints) * bandwidthPerEndpoint } : {}),
       ...(leaving ? { leaving } : {}),
     }

@@ -19,7 +19,7 @@ const nodes = new Map<string, NodeEligibility>(
 )
 
 const on = (...names: readonly (string | undefined)[]): readonly Endpoint[] =>
-  names.map((name, i) => endpoint(name, { addresses: [ip(`10.244.0.${i + 1}`)] }))
+  names.map((name, i) => endpoint(name, { address: ip(`10.244.0.${i + 1}`) }))
 const backends = (endpoints: readonly Endpoint[], over: Partial<Backends> = {}): Backends => ({
   counted: countEndpoints([slice('web', endpoints)], 'IPv4', 'Ready'),
   local: false,

@@ -190,7 +190,7 @@ describe('a node announces', () => {
 
   test('with the link bandwidth of its own endpoints, and what the policies say', () => {
     const { tables } = planOf({
-      slices: [slice('web', [endpoint('n1'), endpoint('n1', { addresses: [ip('10.244.0.2')] }), endpoint('n2')])],
+      slices: [slice('web', [endpoint('n1'), endpoint('n1', { address: ip('10.244.0.2') }), endpoint('n2')])],
       policies: [policy('p', { linkBandwidth: 'Endpoints', med: 7 })],
     })
     expect([...(tables.get('all')?.values() ?? [])]).toMatchObject([

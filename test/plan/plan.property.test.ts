@@ -106,7 +106,7 @@ function change(cluster: Cluster, dice: Dice): void {
           name,
           Array.from({ length: dice.below(4) }, (_, i) =>
             endpoint(dice.pick([...nodeNames, undefined]), {
-              addresses: [ip(`10.244.0.${i + 1}`)],
+              address: ip(`10.244.0.${i + 1}`),
               ready: dice.below(4) > 0,
               serving: dice.below(3) > 0,
               terminating: dice.below(2) > 0,

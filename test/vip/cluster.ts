@@ -144,7 +144,7 @@ export function node(
 }
 
 export const endpoint = (nodeName: string | undefined, over: Partial<Endpoint> = {}): Endpoint => ({
-  addresses: [ip('10.244.0.1')],
+  address: ip('10.244.0.1'),
   ...(nodeName === undefined ? {} : { nodeName }),
   ready: true,
   serving: true,

@@ -4,6 +4,7 @@ import { type Asn, parseAsn } from '../../net/asn.ts'
 import { addressBits, familyOf, type Ip, parseIp } from '../../net/ip.ts'
 import { type Prefix, prefixOf } from '../../net/prefix.ts'
 import { type IpRange, type RangeError as IpRangeError, parseRange } from '../../net/range.ts'
+import { listOf } from '../json.ts'
 import type { Fields } from './fields.ts'
 
 /** The address at `key`, or undefined (absent, or refused). */
@@ -27,23 +28,22 @@ function readIp(fields: Fields, key: string, text: string): Ip | undefined {
   return undefined
 }
 
-/** Every address in `texts` that is one; the others are nobody's fault we could report to. */
-export function lenientIps(texts: readonly unknown[]): readonly Ip[] {
-  const found = texts.flatMap((text) => {
-    const ip = typeof text === 'string' ? parseIp(text) : undefined
-    return ip?.ok ? [ip.value] : []
-  })
-  // A list that grew has room for sixteen more; a cluster has a list of one for each of its pods.
-  return found.slice()
+/** Every address in a list that is one; the others are nobody's fault we could report to. */
+export const lenientIps = (list: unknown): readonly Ip[] => listOf(list, lenientIp)
+
+/** The address, if it is one. */
+export function lenientIp(text: unknown): Ip | undefined {
+  const ip = typeof text === 'string' ? parseIp(text) : undefined
+  return ip?.ok ? ip.value : undefined
 }
 
-/** Every network in `texts` that is one, with host bits cleared as Kubernetes reads them. */
-export const lenientPrefixes = (texts: readonly unknown[]): readonly Prefix[] =>
-  texts.flatMap((text) => {
+/** Every network in a list that is one, with host bits cleared as Kubernetes reads them. */
+export const lenientPrefixes = (list: unknown): readonly Prefix[] =>
+  listOf(list, (text) => {
     const [address = '', length = '', ...rest] = typeof text === 'string' ? text.trim().split('/') : []
     const ip = parseIp(address)
-    if (!ip.ok || rest.length > 0 || !/^\d{1,3}$/.test(length)) return []
-    return Number(length) <= addressBits(familyOf(ip.value)) ? [prefixOf(ip.value, Number(length))] : []
+    if (!ip.ok || rest.length > 0 || !/^\d{1,3}$/.test(length)) return undefined
+    return Number(length) <= addressBits(familyOf(ip.value)) ? prefixOf(ip.value, Number(length)) : undefined
   })
 
 /** The AS number at `key`, or undefined (absent, or refused). */

@@ -3,7 +3,7 @@
 
 import { familyOf, type Ip, type IpFamily, isLinkLocal } from '../../net/ip.ts'
 import type { Prefix } from '../../net/prefix.ts'
-import { asList, asObject, asText, type RawObject } from '../json.ts'
+import { asList, asObject, asText, listOf, type RawObject } from '../json.ts'
 import {
   type Endpoint,
   type EndpointSlice,
@@ -16,7 +16,7 @@ import {
   type Service,
   type ServicePort,
 } from '../objects.ts'
-import { lenientIps, lenientPrefixes } from './addresses.ts'
+import { lenientIp, lenientIps, lenientPrefixes } from './addresses.ts'
 import { parseConditions, parseMeta } from './meta.ts'
 
 type SubObject = RawObject | undefined
@@ -34,7 +34,7 @@ export function parseService(raw: unknown, meta: ObjectMeta): Service {
   const status = section(raw, 'status')
   const loadBalancerClass = asText(spec?.['loadBalancerClass'])
   const loadBalancerIP = asText(spec?.['loadBalancerIP'])
-  const clusterIPs = lenientIps(asList(spec?.['clusterIPs']) ?? [spec?.['clusterIP']])
+  const clusterIPs = lenientIps(spec?.['clusterIPs'] ?? [spec?.['clusterIP']])
   return {
     meta,
     type: choice(spec?.['type'], ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'], 'ClusterIP'),
@@ -48,7 +48,7 @@ export function parseService(raw: unknown, meta: ObjectMeta): Service {
     ),
     externalTrafficPolicy: choice(spec?.['externalTrafficPolicy'], ['Cluster', 'Local'], 'Cluster'),
     healthCheckNodePort: portOf(spec?.['healthCheckNodePort']),
-    ports: (asList(spec?.['ports']) ?? []).flatMap(servicePort),
+    ports: listOf(spec?.['ports'], servicePort),
     selector: textMap(spec?.['selector']),
     ...(loadBalancerIP === undefined || loadBalancerIP === '' ? {} : { loadBalancerIP }),
     sourceRanges: sourceRangesOf(spec, meta),
@@ -59,9 +59,8 @@ export function parseService(raw: unknown, meta: ObjectMeta): Service {
 
 // Old objects carry no ipFamilies; their cluster addresses tell.
 function familiesOf(spec: SubObject, clusterIPs: readonly Ip[]): readonly IpFamily[] {
-  const families = (asList(spec?.['ipFamilies']) ?? []).filter((item) => item === 'IPv4' || item === 'IPv6')
-  if (families.length > 0) return families
-  return clusterIPs.map(familyOf)
+  const families = listOf(spec?.['ipFamilies'], (item) => (item === 'IPv4' || item === 'IPv6' ? item : undefined))
+  return families.length > 0 ? families : listOf(clusterIPs, (ip) => familyOf(ip as Ip))
 }
 
 const sourceRangesAnnotation = 'service.beta.kubernetes.io/load-balancer-source-ranges'
@@ -75,27 +74,25 @@ function sourceRangesOf(spec: SubObject, { annotations }: ObjectMeta): readonly 
 /** 0 = none. */
 const portOf = (raw: unknown): number => (typeof raw === 'number' ? raw : 0)
 
-function servicePort(raw: unknown): readonly ServicePort[] {
+function servicePort(raw: unknown): ServicePort | undefined {
   const port = asObject(raw)
   const number = port?.['port']
-  if (typeof number !== 'number') return []
-  return [
-    {
-      name: asText(port?.['name']) ?? '',
-      protocol: choice<Protocol>(port?.['protocol'], ['TCP', 'UDP', 'SCTP'], 'TCP'),
-      port: number,
-      nodePort: portOf(port?.['nodePort']),
-    },
-  ]
+  if (typeof number !== 'number') return undefined
+  return {
+    name: asText(port?.['name']) ?? '',
+    protocol: choice<Protocol>(port?.['protocol'], ['TCP', 'UDP', 'SCTP'], 'TCP'),
+    port: number,
+    nodePort: portOf(port?.['nodePort']),
+  }
 }
 
 function ingressOf(status: SubObject): Service['ingress'] {
-  return (asList(section(status, 'loadBalancer')?.['ingress']) ?? []).flatMap((raw) => {
+  return listOf(section(status, 'loadBalancer')?.['ingress'], (raw): Service['ingress'][number] | undefined => {
     const entry = asObject(raw)
-    const [ip] = lenientIps([entry?.['ip']])
-    if (ip === undefined) return []
+    const ip = lenientIp(entry?.['ip'])
+    if (ip === undefined) return undefined
     const ipMode = entry?.['ipMode']
-    return [ipMode === 'VIP' || ipMode === 'Proxy' ? { ip, ipMode } : { ip }]
+    return ipMode === 'VIP' || ipMode === 'Proxy' ? { ip, ipMode } : { ip }
   })
 }
 
@@ -136,27 +133,26 @@ export function parseEndpointSlice(
     meta,
     service,
     addressType,
-    endpoints: (asList(asObject(raw)?.['endpoints']) ?? []).flatMap((item) => endpointOf(item, intern)),
+    endpoints: listOf(asObject(raw)?.['endpoints'], (item) => endpointOf(item, intern)),
   }
 }
 
-function endpointOf(raw: unknown, intern: (text: string) => string): readonly Endpoint[] {
+function endpointOf(raw: unknown, intern: (text: string) => string): Endpoint | undefined {
   const endpoint = asObject(raw)
-  const addresses = lenientIps(asList(endpoint?.['addresses']) ?? [])
-  if (addresses.length === 0) return []
+  // Several addresses have no defined meaning, and nobody reads more than the first.
+  const address = lenientIp(asList(endpoint?.['addresses'])?.[0])
+  if (address === undefined) return undefined
   const conditions = section(endpoint, 'conditions')
   const ready = conditions?.['ready'] !== false
   const serving = conditions?.['serving']
   const nodeName = asText(endpoint?.['nodeName'])
-  return [
-    {
-      addresses,
-      ...(nodeName === undefined || nodeName === '' ? {} : { nodeName: intern(nodeName) }),
-      ready,
-      serving: typeof serving === 'boolean' ? serving : ready,
-      terminating: conditions?.['terminating'] === true,
-    },
-  ]
+  return {
+    address,
+    ...(nodeName === undefined || nodeName === '' ? {} : { nodeName: intern(nodeName) }),
+    ready,
+    serving: typeof serving === 'boolean' ? serving : ready,
+    terminating: conditions?.['terminating'] === true,
+  }
 }
 
 // ------------------------------------------------------------------------------------ Node and Secret-----------

@@ -1,11 +1,10 @@
 // metadata and metav1.Condition: the parts that every kind shares. What nobody reads (managedFields, what kubectl apply
 // remembers) is left behind here, because with ten thousand Services it would be most of the memory.
 
-import { asList, asObject, asText } from '../json.ts'
+import { asObject, asText, listOf } from '../json.ts'
 import type { Condition, ObjectMeta } from '../objects.ts'
 
 const noText: Readonly<Record<string, string>> = Object.freeze({})
-const noFinalizers: readonly string[] = Object.freeze([])
 
 /** kubectl's copy of the whole object, and the like: large, and no business of ours. */
 const annotationsLeftBehind: ReadonlySet<string> = new Set([
@@ -25,7 +24,6 @@ export function parseMeta(raw: unknown, options: MetaOptions = {}): ObjectMeta |
   if (metadata === undefined || name === undefined || name === '') return undefined
   const generation = metadata['generation']
   const created = Date.parse(asText(metadata['creationTimestamp']) ?? '')
-  const finalizers = asList(metadata['finalizers'])
   return {
     namespace: asText(metadata['namespace']) ?? '',
     name,
@@ -36,10 +34,7 @@ export function parseMeta(raw: unknown, options: MetaOptions = {}): ObjectMeta |
     annotations: options.keep?.annotations === false ? noText : textEntries(metadata['annotations']),
     creationTimestampMs: Number.isNaN(created) ? 0 : created,
     deleting: asText(metadata['deletionTimestamp']) !== undefined,
-    finalizers:
-      finalizers === undefined || finalizers.length === 0
-        ? noFinalizers
-        : finalizers.filter((item) => typeof item === 'string'),
+    finalizers: listOf(metadata['finalizers'], asText),
   }
 }
 
@@ -58,24 +53,20 @@ function textEntries(raw: unknown): Readonly<Record<string, string>> {
 
 /** `status.conditions`; entries without a type or status are skipped: they are not ours to judge. */
 export function parseConditions(raw: unknown): readonly Condition[] {
-  const list = asList(raw)
-  if (list === undefined) return []
-  return list.flatMap((item): readonly Condition[] => {
+  return listOf(raw, (item): Condition | undefined => {
     const condition = asObject(item)
     const type = asText(condition?.['type'])
     const status = asText(condition?.['status'])
-    if (type === undefined || (status !== 'True' && status !== 'False' && status !== 'Unknown')) return []
+    if (type === undefined || (status !== 'True' && status !== 'False' && status !== 'Unknown')) return undefined
     const observedGeneration = condition?.['observedGeneration']
     const lastTransitionTime = asText(condition?.['lastTransitionTime'])
-    return [
-      {
-        type,
-        status,
-        reason: asText(condition?.['reason']) ?? '',
-        message: asText(condition?.['message']) ?? '',
-        ...(typeof observedGeneration === 'number' ? { observedGeneration } : {}),
-        ...(lastTransitionTime === undefined ? {} : { lastTransitionTime }),
-      },
-    ]
+    return {
+      type,
+      status,
+      reason: asText(condition?.['reason']) ?? '',
+      message: asText(condition?.['message']) ?? '',
+      ...(typeof observedGeneration === 'number' ? { observedGeneration } : {}),
+      ...(lastTransitionTime === undefined ? {} : { lastTransitionTime }),
+    }
   })
 }

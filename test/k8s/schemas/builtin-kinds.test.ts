@@ -138,17 +138,17 @@ test.each<[unknown, boolean, boolean, boolean]>([
     'EndpointSlice',
     slice({ endpoints: [{ addresses: ['10.1.0.1'], conditions, nodeName: 'n1' }] }),
   )
-  expect(endpoints).toEqual([{ addresses: ['10.1.0.1'], nodeName: 'n1', ready, serving, terminating }])
+  expect(endpoints).toEqual([{ address: '10.1.0.1', nodeName: 'n1', ready, serving, terminating }])
 })
 
-test('addresses that do not parse are skipped, and endpoints without any with them', () => {
+test('an endpoint has its first address, and one without any that parses is skipped', () => {
   const { endpoints, meta, service } = value(
     'EndpointSlice',
     slice({
       endpoints: [{ addresses: ['10.1.0.1', 'pod-1'] }, { addresses: ['010.1.0.1'] }, { addresses: null }, 'nonsense'],
     }),
   )
-  expect(endpoints).toEqual([{ addresses: ['10.1.0.1'], ready: true, serving: true, terminating: false }])
+  expect(endpoints).toEqual([{ address: '10.1.0.1', ready: true, serving: true, terminating: false }])
   expect([meta.labels, meta.annotations, service]).toEqual([{}, {}, 'default/web'])
 })
 

@@ -32,6 +32,8 @@ export interface Layer2Owners {
 /** As for allocation: enough to fill a round trip, few enough for a small API server. */
 const concurrency = 32
 const retryMs = 500
+/** A conflict: a status was written meanwhile, and the newer version is on its way to the view. */
+const conflictRetryMs = 20
 
 export function createLayer2Owners(options: Layer2OwnersOptions): Layer2Owners {
   const { store, clock, log } = options
@@ -45,7 +47,9 @@ export function createLayer2Owners(options: Layer2OwnersOptions): Layer2Owners {
     const worker = async (): Promise<void> => {
       for (const name of names) {
         pending.delete(name)
-        if (leading?.fence.holds() && !(await write(name, leading.writer))) retry(name)
+        if (!leading?.fence.holds()) continue
+        const againMs = await write(name, leading.writer)
+        if (againMs !== undefined) retry(name, againMs)
       }
     }
     await Promise.all(Array.from({ length: Math.min(concurrency, pending.size) }, worker))
@@ -54,29 +58,30 @@ export function createLayer2Owners(options: Layer2OwnersOptions): Layer2Owners {
     clock,
     onError: (error) => log.error({ event: 'layer2-owners-failed', message: String(error) }),
   })
-  const retry = (name: string): void => {
-    clock.setTimer(retryMs, () => {
+  const retry = (name: string, afterMs: number): void => {
+    clock.setTimer(afterMs, () => {
       if (!isDue(options.plan()?.vips.get(name))) return
       pending.add(name)
       trigger.pull()
     })
   }
 
-  const write = async (name: string, writer: Writer): Promise<boolean> => {
+  /** Returns after how long to try again, or undefined when there is no need to. */
+  const write = async (name: string, writer: Writer): Promise<number | undefined> => {
     const report = options.plan()?.vips.get(name)
     const vip = store.view().vips.get(name)
-    if (vip === undefined || report === undefined || !isDue(report)) return true
+    if (vip === undefined || report === undefined || !isDue(report)) return undefined
     const owner = nextOwner(vip, report)
     const written = await writer.setVipOwner({ name, resourceVersion: vip.meta.resourceVersion }, owner)
     if (!written.ok) {
       const { status, reason, message } = written.error
       const level = status === 409 || status === 404 ? 'debug' : 'warn'
       log[level]({ event: 'layer2-owner-not-written', vip: name, status, reason, message })
-      return false
+      return status === 409 ? conflictRetryMs : retryMs
     }
     log.info({ event: 'layer2-owner', vip: name, node: owner?.node ?? '', from: vip.layer2?.node ?? '' })
     for (const note of notesOf(vip, owner, report)) options.note(note)
-    return true
+    return undefined
   }
 
   return {

@@ -105,7 +105,7 @@ export function migrate(objects: readonly RawObject[], { from, services }: Migra
   }))
 
   for (const { source, spec } of poolDrafts)
-    if (asText(spec['mode']) === 'layer2') source.spec.note('problem', '', layer2Words)
+    if (asText(spec['mode']) === 'layer2') source.spec.note('changed', '', layer2Words)
 
   const made: readonly Migrated[] = [
     ...confObjects(conf, peers, metalLb.communities, communities.named),
@@ -154,9 +154,9 @@ function metalLbPeerNames(peers: Peers): ReadonlyMap<string, string> {
   return new Map([...namesOfPeers(peers, 'MetalLB').map((name) => [name, name] as const), ...peers.mergedInto])
 }
 
-// Until the agents answer ARP and neighbour discovery, who moves such a pool over takes it off the network.
+// Both may run side by side: whoever comes second is silent.
 const layer2Words =
-  'mode layer2: Bellhop keeps the addresses, but nothing answers for them on the link yet. Leave the announcer that you have for this pool'
+  'mode layer2: a node asks on its link before it takes an address. It takes these within ten seconds after their present announcer was stopped'
 
 const modeFields = (mode: PoolMode | undefined): RawObject =>
   mode?.mode === 'layer2' ? { mode: 'layer2', layer2: mode.layer2 } : {}

@@ -1,4 +1,4 @@
-// A cluster without routers: nodes with agents, two controllers, and a client on the nodes' own link whose caches are full. What the
+// A cluster without routers: nodes with agents, a controller on the first, and a client on the nodes' own link whose caches are full. What the
 // tests of layer 2 look at: who carries an address, what the client believes, and what users are told.
 
 import { agentPort, controllerPort, type Lab, repositoryFile, startLab } from '../../src/lab/lab.ts'
@@ -25,6 +25,8 @@ export interface Layer2Lab {
   readonly addServices: (names: readonly string[], over?: Readonly<Record<string, unknown>>) => Promise<void>
   /** Who answers for each VIP, by the Vip objects. */
   readonly owners: () => Promise<ReadonlyMap<Ip, string>>
+  /** What the Service shows. */
+  readonly addressesOf: (service: string) => Promise<readonly Ip[]>
   /** The nodes that carry the address on their link. */
   readonly holders: (vip: Ip) => Promise<readonly string[]>
   /** The same for all VIPs at once. */
@@ -40,6 +42,7 @@ export const clientOnLink = addressText(200)
 
 /** Outside of what the pool gives out by itself. */
 export const foreignAddress = must(parseIp('10.0.0.130'))
+export const foreignAddress6 = must(parseIp('fd00:10::130'))
 
 const pool = {
   apiVersion: 'bellhop.io/v1alpha1',
@@ -91,7 +94,7 @@ async function build(lab: Lab, pods: number): Promise<Layer2Lab> {
     agents.set(node.name, lab.startAgent(node))
     await becomes(`the agent of ${node.name}`, () => isReady(node.namespace, agentPort))
   }
-  const controllers = topology.nodes.slice(0, 2)
+  const controllers = topology.nodes.slice(0, 1)
   for (const node of controllers) lab.startController(node)
   await Promise.all([
     ...topology.nodes.map(startAgent),
@@ -148,6 +151,11 @@ async function build(lab: Lab, pods: number): Promise<Layer2Lab> {
       }
       return new Map(items.flatMap(({ spec }) => (spec.layer2 ? [[spec.address, spec.layer2.node] as const] : [])))
     },
+    addressesOf: async (service) =>
+      (await lab.mustKubectl(['get', 'service', service, '-o', 'jsonpath={.status.loadBalancer.ingress[*].ip}']))
+        .split(' ')
+        .filter((text) => text !== '')
+        .map((text) => must(parseIp(text))),
     allHolders,
     holders: async (vip) => (await allHolders()).get(vip) ?? [],
     believed: async (vip) => {

@@ -3,7 +3,7 @@
 // is all that connection tracking and address translation look at.
 //
 //   node echo-program.ts serve <sctp port> <udp port>                 prints "listening"
-//   node echo-program.ts ask <sctp|udp> <address> <port>              prints what came back, or "nothing"
+//   node echo-program.ts ask <sctp|udp> <address> <port> [source]     prints what came back, "refused", or "nothing"
 //
 //   SCTP    source port(2) destination port(2) tag(4) CRC32c(4, little endian) chunks
 //   chunk   type(1) flags(1) length(2) value, padded to 4 bytes
@@ -152,14 +152,15 @@ function askSctp(address: Ip, port: number, onAnswer: (answer: string) => void):
   }, tickMs)
 }
 
-function askUdp(address: Ip, port: number, onAnswer: (answer: string) => void): void {
+function askUdp(address: Ip, port: number, onAnswer: (answer: string) => void, source?: string): void {
   const udp = createSocket(address.includes(':') ? 'udp6' : 'udp4')
   udp.on('message', (message) => onAnswer(message.toString()))
-  udp.on('error', (error) => onAnswer(error.message))
-  udp.send('who', port, address)
+  udp.on('error', () => onAnswer('refused'))
+  // Connected, so that it hears of what comes back as ICMP.
+  udp.bind(0, source, () => udp.connect(port, address, () => udp.send('who')))
 }
 
-const [verb, first = '', second = '', third = ''] = process.argv.slice(2)
+const [verb, first = '', second = '', third = '', source] = process.argv.slice(2)
 if (verb === 'serve') serve(Number(first), Number(second))
 else {
   const end = (answer: string): void => {
@@ -167,6 +168,6 @@ else {
     process.exit(0)
   }
   setTimeout(() => end('nothing'), patienceMs)
-  const ask = first === 'sctp' ? askSctp : askUdp
-  ask(second as Ip, Number(third), end)
+  if (first === 'sctp') askSctp(second as Ip, Number(third), end)
+  else askUdp(second as Ip, Number(third), end, source)
 }

@@ -11,10 +11,19 @@ import { must } from '../../src/runtime/result.ts'
 /** How kube-proxy and a firewall that closes FORWARD wrote their rules: in one of iptables' kernels, or both in nftables. */
 export type RulesOfOthers = 'nft' | 'legacy' | 'nftables'
 
+export interface NodeNetworkOptions {
+  /** Whether the node forwards what nobody asked for; default closed. */
+  readonly forward?: 'open' | 'closed'
+  /** Puts a router between the client and the node that sends all VIPs to the node, and is the node's default route. */
+  readonly behindRouter?: true
+}
+
 export interface NodeNetwork extends AsyncDisposable {
   readonly client: Namespace
   readonly node: Namespace
   readonly pod: Namespace
+  /** Between client and node, where there is one; else the client itself. */
+  readonly router: Namespace
   /** Runs programs on the node. */
   readonly exec: Exec
   /** The address that the pod saw, or undefined when the request did not get through. */
@@ -39,22 +48,30 @@ const protocols = ['tcp', 'udp', 'sctp'] as const
 /** Port of the VIP, and port in the pod that it is translated to. */
 export const ports = { tcp: [80, 8080], udp: [53, 5353], sctp: [90, 9090] } as const
 
-export async function createNodeNetwork(backend: RulesOfOthers): Promise<NodeNetwork> {
+export async function createNodeNetwork(
+  backend: RulesOfOthers,
+  options: NodeNetworkOptions = {},
+): Promise<NodeNetwork> {
   const network = await createNetwork({ prefix: 'ipt' })
   try {
-    return await build(network, backend)
+    return await build(network, backend, options)
   } catch (error) {
     await network.destroy()
     throw error
   }
 }
 
-async function build(network: Network, backend: RulesOfOthers): Promise<NodeNetwork> {
-  const client = await network.addNamespace('client')
+async function build(
+  network: Network,
+  backend: RulesOfOthers,
+  { forward = 'closed', behindRouter }: NodeNetworkOptions,
+): Promise<NodeNetwork> {
+  const router = await network.addNamespace('client', { forwarding: behindRouter === true })
+  const client = behindRouter === true ? await putBehind(network, router) : router
   const node = await network.addNamespace('node', { forwarding: true })
   const pod = await network.addNamespace('pod')
   await network.connect(
-    { at: client, addresses: ['10.9.1.1/24', 'fd09:1::1/64'] },
+    { at: router, addresses: ['10.9.1.1/24', 'fd09:1::1/64'] },
     { at: node, interface: 'up0', addresses: ['10.9.1.254/24', 'fd09:1::254/64'] },
   )
   await network.connect(
@@ -62,7 +79,7 @@ async function build(network: Network, backend: RulesOfOthers): Promise<NodeNetw
     { at: node, interface: 'pod0', addresses: ['10.9.2.254/24', 'fd09:2::254/64'] },
   )
   for (const [namespace, via4, via6] of [
-    [client, '10.9.1.254', 'fd09:1::254'],
+    [router, '10.9.1.254', 'fd09:1::254'],
     [pod, '10.9.2.254', 'fd09:2::254'],
     [node, '10.9.1.1', 'fd09:1::1'],
   ] as const) {
@@ -76,6 +93,7 @@ async function build(network: Network, backend: RulesOfOthers): Promise<NodeNetw
       ['ip6tables', [vip6, other6], '[fd09:2::2]'],
     ] as const)
       await node.run([`${program}-${backend}-restore`, '--noflush'], { input: nodeTables(vips, target) })
+  if (forward === 'open') await openForward(node, backend)
   const echo = pod.spawn(
     nodeProgram('test/datapath/echo-program.ts', ['serve', String(ports.sctp[1]), String(ports.udp[1])]),
   )
@@ -84,6 +102,7 @@ async function build(network: Network, backend: RulesOfOthers): Promise<NodeNetw
   await server.waitUntil(() => server.output().includes('listening'), { what: 'the server in the pod' })
   return {
     client,
+    router,
     node,
     pod,
     exec: (file, args, options) => node.exec([file, ...args], options),
@@ -100,6 +119,27 @@ async function build(network: Network, backend: RulesOfOthers): Promise<NodeNetw
     },
     [Symbol.asyncDispose]: network.destroy,
   }
+}
+
+/** Of the client behind a router: two of each family. */
+export const outsideAddresses = { known: ['10.9.0.1', 'fd09::1'], foreign: ['10.9.0.2', 'fd09::2'] } as const
+
+async function putBehind(network: Network, router: Namespace): Promise<Namespace> {
+  const outside = await network.addNamespace('outside')
+  await network.connect(
+    { at: outside, addresses: ['10.9.0.1/24', '10.9.0.2/24', 'fd09::1/64', 'fd09::2/64'] },
+    { at: router, interface: 'down0', addresses: ['10.9.0.254/24', 'fd09::254/64'] },
+  )
+  await outside.setRoute('default', { via: [{ via: ip('10.9.0.254') }] })
+  await outside.setRoute('default6', { via: [{ via: ip('fd09::254') }] })
+  return outside
+}
+
+async function openForward(node: Namespace, backend: RulesOfOthers): Promise<void> {
+  if (backend === 'nftables') await node.run(['nft', 'delete table inet firewall'])
+  else
+    for (const program of ['iptables', 'ip6tables'])
+      await node.run([`${program}-${backend}`, '-P', 'FORWARD', 'ACCEPT'])
 }
 
 async function request(from: Namespace, address: string, port: number): Promise<string | undefined> {

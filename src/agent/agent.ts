@@ -15,6 +15,7 @@ import { policyChains } from '../iptables/render.ts'
 import { createKubeClient } from '../k8s/client.ts'
 import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
 import type { CredentialsSource } from '../k8s/credentials.ts'
+import { createEventRecorder } from '../k8s/events.ts'
 import { startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
 import { type IpError, removeAllAddresses } from '../layer2/addresses.ts'
 import { type NodeLinks, renderNodeLinks } from '../layer2/links.ts'
@@ -30,8 +31,11 @@ import type { Result } from '../runtime/result.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import { createAgentMetrics } from './agent-metrics.ts'
 import { createAttestation } from './attestation.ts'
+import { watchClock } from './clock-watch.ts'
 import { startLayer2 } from './layer2.ts'
+import { type NodeNews, recordNodeNews } from './node-events.ts'
 import { followNodePeers, type NodePeers, type NodePeersFacts } from './node-peers.ts'
+import { type Claim, claimNode } from './only-agent.ts'
 
 export interface AgentConfig {
   readonly credentials: CredentialsSource
@@ -56,6 +60,8 @@ export interface AgentConfig {
   /** Which Services are ours, as the controllers have it. */
   readonly serviceClass: ServiceClassRule
   readonly version: string
+  /** Agents that share this mark in one network namespace wait for each other; absent: nobody is waited for. */
+  readonly onlyAgentMark?: string
 }
 
 /** All but who and where. */
@@ -100,6 +106,18 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
   })
   if (!connected.ok) throw new Error(`no way to the API server: ${connected.error.message}`)
   const client = connected.value
+  const recorder = createEventRecorder({
+    ...{ client, clock, log, signal },
+    component: 'bellhop-agent',
+    instance: node,
+  })
+  const tell = (news: NodeNews): void => recordNodeNews(recorder, node, news)
+  const claim = await claimed(config, { clock, log, signal }, tell)
+  if (claim === 'none') return client.close()
+  watchClock(clock, signal, (seconds) => {
+    log.warn({ event: 'clock-jumped', seconds })
+    tell({ type: 'clock-jumped', seconds })
+  })
   const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
   // Fleets of agents start at once: a list that a cache may answer is good enough for rules.
   const store = createClusterStore({
@@ -112,7 +130,10 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
   const keeper = keepForwardRules(config, {
     ...{ exec, clock, log, signal },
     ...(deps.generation === undefined ? {} : { generation: deps.generation }),
-    onNews: () => heartbeat.renew(),
+    onNews: (news) => {
+      heartbeat.renew()
+      tell(news)
+    },
     onInPlace: (rules) => attestation.inPlace(rules),
   })
   const attestation = createAttestation<readonly VipRules[]>({ bootId, clock, signal, renew: () => heartbeat.renew() })
@@ -189,8 +210,27 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     await boundedAfter(signal, goodbyeMs, heartbeat.stopped, clock)
     await server?.stop()
     client.close()
+    claim?.release()
   }
   log.info({ event: 'agent-ended', node, rulesLeft: true })
+}
+
+// Undefined when nobody is to be waited for, 'none' when the end came before the other agent's.
+async function claimed(
+  { onlyAgentMark, node }: AgentConfig,
+  deps: Pick<AgentDeps, 'clock' | 'log' | 'signal'>,
+  tell: (news: NodeNews) => void,
+): Promise<Claim | 'none' | undefined> {
+  if (onlyAgentMark === undefined) return undefined
+  const onTaken = (): void => {
+    deps.log.error({
+      event: 'second-agent',
+      node,
+      message: 'another agent runs on this node: waiting until it is gone',
+    })
+    tell({ type: 'second-agent' })
+  }
+  return (await claimNode(onlyAgentMark, { ...deps, onTaken })) ?? 'none'
 }
 
 // The Lease says how many sessions there are: it is renewed when that changes, not whenever something was planned.

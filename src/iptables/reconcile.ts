@@ -35,6 +35,8 @@ export interface Reconciled {
 }
 
 const attemptsMax = 6
+/** Trouble that lasts longer is told, and tried again by whoever asked. */
+const patienceMs = 4_000
 const lockWaitSeconds = 5
 const pauseMs = 100
 
@@ -58,6 +60,7 @@ export async function reconcile(
 ): Promise<Result<Reconciled, IptablesError>> {
   const desired = desiredChains(request.family, request.vips)
   let drift: readonly Drift[] | undefined
+  const untilMs = deps.clock.monotonicMs() + patienceMs
   for (let attempt = 1; ; attempt++) {
     const observed = await observe(request.backend, request.family, deps.exec)
     const step = observed.ok
@@ -65,7 +68,8 @@ export async function reconcile(
       : ({ ok: false, error: observed.error } as const)
     if (observed.ok) drift ??= driftSince(request, observed.value)
     if (step.ok) return ok({ changed: step.value, drift: drift ?? [], applied: desired })
-    if (!isTransient(step.error) || attempt === attemptsMax) return step
+    const isLast = attempt === attemptsMax || deps.clock.monotonicMs() >= untilMs
+    if (!isTransient(step.error) || isLast) return step
     await pause(deps.clock, pauseMs * attempt)
   }
 }

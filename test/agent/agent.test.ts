@@ -24,6 +24,11 @@ interface LeaseMetadata {
   readonly annotations: Readonly<Record<string, string>>
 }
 
+interface NodeEvent {
+  readonly reason: string
+  readonly involvedObject: { readonly kind: string; readonly name: string }
+}
+
 interface RunningAgent {
   readonly port: number
   readonly get: (path: string) => Promise<{ readonly status: number; readonly text: string }>
@@ -44,7 +49,9 @@ describeWith(
       await node.request(node.client, vip4, 80),
       await node.request(node.client, vip6, 80),
     ]
-    const start = async (options: { readonly exec?: Exec } = {}): Promise<RunningAgent> => {
+    const start = async (
+      options: { readonly exec?: Exec; readonly mark?: string; readonly waits?: true } = {},
+    ): Promise<RunningAgent> => {
       const stop = new AbortController()
       const port = await freePort()
       const token = cluster.server.serviceAccountToken('bellhop-system', 'bellhop-agent')
@@ -55,6 +62,7 @@ describeWith(
         httpPort: port,
         checkIntervalMs: 100,
         version: 'test',
+        ...(options.mark === undefined ? {} : { onlyAgentMark: options.mark }),
       }
       const deps = { clock: systemClock, random: () => 0.5, exec: options.exec ?? node.exec, log: silentLog }
       const ended = runAgent(config, { ...deps, signal: stop.signal })
@@ -72,12 +80,23 @@ describeWith(
         },
       }
       running.push(agent.stop)
-      await waitFor(async () => (await agent.get('/healthz')).status === 200, { what: 'the agent to answer' })
+      if (options.waits !== true)
+        await waitFor(async () => (await agent.get('/healthz')).status === 200, { what: 'the agent to answer' })
       return agent
     }
     const ready = (agent: RunningAgent): Promise<unknown> =>
       waitFor(async () => (await agent.get('/readyz')).status === 200, { what: 'the agent to be ready' })
     const lease = () => cluster.client.request({ method: 'GET', path: leasePath })
+    /** Reasons of the Events on the Node. */
+    const nodeEvents = async (): Promise<readonly string[]> => {
+      const answer = await cluster.client.request({ method: 'GET', path: '/api/v1/namespaces/default/events' })
+      const { items } = (answer.ok ? answer.value : { items: [] }) as unknown as {
+        readonly items: readonly NodeEvent[]
+      }
+      return items
+        .filter(({ involvedObject: { kind, name } }) => kind === 'Node' && name === 'n1')
+        .map(({ reason }) => reason)
+    }
     const remove = (name: string): unknown =>
       cluster.server.objects.delete({ apiVersion: 'bellhop.io/v1alpha1', kind: 'Vip', name })
     /** Returns the object's resourceVersion. */
@@ -190,7 +209,7 @@ describeWith(
       expect(await reached()).toEqual([undefined, clientAddresses[1]])
     })
 
-    test('a node where iptables can not be used is not ready, and the Lease says why', async () => {
+    test('a node where iptables can not be used is not ready, and the Lease and an Event on the Node say why', async () => {
       put(vip4)
       const forbidden = 'Could not fetch rule set generation id: Permission denied (you must be root)'
       const exec: Exec = async (_file, args) =>
@@ -202,8 +221,22 @@ describeWith(
       await waitFor(async () => JSON.stringify(await lease()).includes('CAP_NET_ADMIN'), {
         what: 'the Lease to say so',
       })
+      await waitFor(async () => (await nodeEvents()).includes('VipRulesFailed'), { what: 'the Event' })
       expect((await agent.get('/metrics')).text).toContain('bellhop_agent_in_sync 0')
       expect((await agent.get('/healthz')).status).toBe(200)
+    })
+
+    test('a second agent on the node says so in an Event, touches nothing, and takes over when the first one ends', async () => {
+      put(vip4)
+      const mark = `bellhop-test-${process.pid}`
+      const first = await start({ mark })
+      await ready(first)
+      const second = await start({ mark, waits: true })
+      await waitFor(async () => (await nodeEvents()).includes('SecondAgent'), { what: 'the Event' })
+      await expect(second.get('/healthz')).rejects.toThrow()
+      await first.stop()
+      await waitFor(async () => (await second.get('/readyz')).status === 200, { what: 'the second agent to be ready' })
+      expect((await reached())[0]).toBe(clientAddresses[0])
     })
 
     test('cleanup leaves the node as it was before Bellhop', async () => {

@@ -52,6 +52,7 @@ export const agentVerb = (flags: AgentFlags): Promise<void> =>
         nodeBgp: flags.nodeBgp,
         serviceClass: { name: flags.class, handleDefault: flags.defaultClass },
         version,
+        onlyAgentMark: 'bellhop-agent',
       },
       {
         ...{ clock: systemClock, random: Math.random, exec: systemExec, log, signal },

@@ -12,6 +12,7 @@ import {
   claim,
   conf,
   endpoint,
+  ip,
   labels,
   meta,
   node,
@@ -330,6 +331,33 @@ describe('tables', () => {
     expect(routesOf(parts, 'policies[p]')[0]?.attributes).toMatchObject({ med: 7, communities: [0xffff_ff01] })
   })
 
+  test('a policy that forbids one peer leaves the others', () => {
+    const parts = {
+      peers: [peer('a', '10.1.0.1'), peer('b', '10.1.0.2')],
+      policies: [policy('quiet', { peers: ['b'], announce: false })],
+    }
+    expect(pathsOf(parts)).toEqual(['203.0.113.10/32 via 10.0.0.1 10.0.0.2'])
+    expect(routesOf(parts, 'policies[quiet]')).toEqual([])
+    expect(reportOf(parts)).toMatchObject({ peers: ['a'] })
+    expect(reportOf(parts)).not.toHaveProperty('refusal')
+  })
+
+  test('weights count the endpoints of all slices and Services', () => {
+    const api = service('api', { ingress: [address] })
+    const at = (last: number) => ({ address: ip(`10.244.1.${last}`) })
+    const [route] = routesOf({
+      services: [web, api],
+      vips: [vip(address, [claim(web), claim(api)])],
+      slices: [
+        slice('web', [endpoint('n1', at(1)), endpoint('n2', at(2))], 'IPv4', 'a'),
+        slice('web', [endpoint('n1', at(3)), endpoint('n1', at(1))], 'IPv4', 'b'),
+        slice('api', [endpoint('n2', at(4)), endpoint('n2', at(5)), endpoint('n2', { ...at(6), ready: false })]),
+      ],
+      policies: [policy('w', { linkBandwidth: 'Endpoints' })],
+    })
+    expect(route?.paths.map(({ linkBandwidth = 0 }) => linkBandwidth / 125_000_000)).toEqual([2, 3])
+  })
+
   test('weights are on all paths of a prefix', () => {
     const slices = [slice('web', [endpoint('n1'), endpoint('n1'), endpoint('n2')])]
     const [route] = routesOf({ slices, policies: [policy('w', { linkBandwidth: 'Endpoints' })] })
@@ -347,6 +375,26 @@ describe('aggregation', () => {
   }
   test('VIPs of one aggregate are one route with the next hops of all', () => {
     expect(pathsOf(parts)).toEqual(['203.0.113.0/24 via 10.0.0.1 10.0.0.2'])
+  })
+  test('of each family has a length of its own', () => {
+    const [six, seven] = ['2001:db8:1::10', '2001:db8:1::20'].map((ingress, i) =>
+      service(`v6-${i}`, { ingress: [ingress] }),
+    )
+    if (six === undefined || seven === undefined) throw new Error('two Services')
+    const lengths = { aggregationLength: { ipv4: 32, ipv6: 64 } }
+    expect(
+      pathsOf({
+        services: [web, six, seven],
+        vips: [vip(address, [web]), vip('2001:db8:1::10', [six]), vip('2001:db8:1::20', [seven])],
+        slices: [
+          slice('web', [endpoint('n1')]),
+          slice('v6-0', [endpoint('n1')], 'IPv6'),
+          slice('v6-1', [endpoint('n3')], 'IPv6'),
+        ],
+        peers: [peer('leaf', '10.1.0.1', { families: ['ipv4-unicast', 'ipv6-unicast'] })],
+        policies: [policy('p', lengths)],
+      }).sort(),
+    ).toEqual(['2001:db8:1::/64 via 2001:db8::3 2001:db8::1', '203.0.113.10/32 via 10.0.0.1'].sort())
   })
   test('it stands as long as one of them does', () => {
     expect(pathsOf({ ...parts, slices: [slice('db', [endpoint('n2')])] })).toEqual(['203.0.113.0/24 via 10.0.0.2'])
@@ -422,6 +470,37 @@ describe('steps', () => {
       context,
     )
     expect([step.tableChanges, step.droppedTables]).toEqual([[], []])
+  })
+
+  test('a policy re-announces what it changes, and nothing else', () => {
+    const planner = createPlanner()
+    const parts = many(['n1', 'n1', 'n1'])
+    const services = (parts.services ?? []).map((of, i) => ({
+      ...of,
+      meta: { ...of.meta, labels: { tier: i === 1 ? 'gold' : 'lead' } },
+    }))
+    const community = must(parseCommunity('64512:100'))
+    const gold = policy('gold', {
+      serviceSelector: labels({ tier: 'gold' }),
+      communities: [{ kind: 'name', value: 'gold' }],
+    })
+    const confOf = (text: string) => [conf({ communities: new Map([['gold', must(parseCommunity(text))]]) })]
+    const view = { ...parts, services, confs: confOf('64512:100') }
+    planner.plan(cluster(view), undefined, context)
+    const applied = planner.plan(cluster({ ...view, policies: [gold] }), changesOf('BgpPolicy', 'gold'), context)
+    expect(applied.tableChanges).toMatchObject([
+      {
+        replace: false,
+        upserts: [{ prefix: '203.0.113.1/32', attributes: { communities: [community.value] } }],
+        withdrawals: [],
+      },
+    ])
+    const renamed = { ...view, policies: [gold], confs: confOf('64512:1:2') }
+    const step = planner.plan(cluster(renamed), changesOf('BgpConf', 'default'), context)
+    expect(step.tableChanges).toMatchObject([
+      { upserts: [{ prefix: '203.0.113.1/32', attributes: { communities: [], largeCommunities: ['64512:1:2'] } }] },
+    ])
+    expect(step.tableChanges.flatMap(({ upserts }) => upserts)).toHaveLength(1)
   })
 
   test('a table that nobody hears any more is dropped, and one that is new is told in full', () => {

@@ -134,8 +134,12 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
       heartbeat.renew()
       tell(news)
     },
-    onInPlace: (rules) => attestation.inPlace(rules),
+    onInPlace: (rules) => {
+      attestation.inPlace(rules)
+      for (const toldOf of toldOfRules) toldOf()
+    },
   })
+  const toldOfRules = new Set<() => void>()
   const attestation = createAttestation<readonly VipRules[]>({ bootId, clock, signal, renew: () => heartbeat.renew() })
   store.onChange(() => {
     if (!store.synced()) return
@@ -153,6 +157,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     ? startNodePeers({
         ...{ client, namespace, node, clock, random, log, signal },
         serviceClass: config.serviceClass,
+        rules: { annotations: attestation.annotations, onChange: (listener) => void toldOfRules.add(listener) },
         onChange: () => heartbeat.renew(),
       })
     : undefined

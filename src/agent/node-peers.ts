@@ -5,7 +5,10 @@ import type { SessionStatus } from '../bgp/speaker/protocol.ts'
 import { createClusterStore } from '../k8s/cluster-store.ts'
 import { matchesSelector } from '../k8s/objects.ts'
 import { createTrigger } from '../runtime/trigger.ts'
-import { type NodeSpeaker, type NodeSpeakerOptions, nodePeerSelection, startNodeSpeaker } from './node-speaker.ts'
+import type { NodeSpeaker, NodeSpeakerOptions } from './node-speaker.ts'
+
+/** Of BgpPeers an agent sees its own kind alone: what the others' statuses say all day costs it nothing. */
+export const nodePeerSelection = { fieldSelector: 'spec.speaker=node' } as const
 
 export interface NodePeersFacts {
   /** BgpPeers that select the node, of which so many have a session; absent while none does. */
@@ -61,6 +64,9 @@ export function followNodePeers(options: NodeSpeakerOptions): NodePeers {
     const ending = speaker
     if (ending === undefined) {
       log.info({ event: 'node-speaker-begins', node })
+      // Code that most agents never need is not to be in their memory.
+      const { startNodeSpeaker } = await import('./node-speaker.ts')
+      if (options.signal.aborted) return
       startedMs = clock.monotonicMs()
       wasReady = false
       speaker = startNodeSpeaker(options)

@@ -2,18 +2,23 @@
 // select the node. It needs no controller and no leader to withdraw a route: what it announces follows from the objects alone.
 
 import { type Announcer, createAnnouncer } from '../announce/announcer.ts'
+import { createDataplaneGate } from '../announce/dataplane-gate.ts'
 import { createDrainWatch } from '../announce/drain-watch.ts'
 import type { SessionStatus, Speaker } from '../bgp/speaker/protocol.ts'
 import { createWorkerSpeaker } from '../bgp/speaker/speaker.ts'
 import type { KubeClient } from '../k8s/client.ts'
 import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
 import { createEventRecorder, type EventNote } from '../k8s/events.ts'
+import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
 import { type ClusterView, type Kind, matchesSelector } from '../k8s/objects.ts'
+import { nodeAnnotation } from '../liveness/watched-sessions.ts'
+import type { Dataplane } from '../plan/dataplane.ts'
 import { createPlanner } from '../plan/plan.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
+import { nodePeerSelection } from './node-peers.ts'
 import { type SecretWatch, watchSecrets } from './secret-watch.ts'
 import { createSessionReport } from './session-report.ts'
 
@@ -24,6 +29,11 @@ export interface NodeSpeakerOptions {
   readonly node: string
   /** As the controllers have it. */
   readonly serviceClass: ServiceClassRule
+  /** What the agent attests of the node's rules on its Lease: routes wait for them here as at the controllers. */
+  readonly rules: {
+    readonly annotations: () => Readonly<Record<string, string>>
+    readonly onChange: (listener: () => void) => void
+  }
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -46,9 +56,6 @@ export interface NodeSpeaker {
   /** `unwanted`: no BgpPeer selects the node any more. Routes and entries go. `ending`: routers may keep the routes for a restart. */
   readonly stop: (why: 'unwanted' | 'ending') => Promise<void>
 }
-
-/** Of BgpPeers an agent sees its own kind alone: what the others' statuses say all day costs it nothing. */
-export const nodePeerSelection = { fieldSelector: 'spec.speaker=node' } as const
 
 /** All but Namespaces, which only allocation reads, and Secrets, which are watched by name. */
 const kinds: readonly Kind[] = ['Service', 'EndpointSlice', 'Node', 'BgpConf', 'BgpPeer', 'VipPool', 'Vip', 'BgpPolicy']
@@ -90,7 +97,8 @@ export function startNodeSpeaker(options: NodeSpeakerOptions): NodeSpeaker {
   const refusals = createRefusalNotes(note)
   const secrets = watchSecrets({ ...base, onChange: () => plan() })
   const drains = createDrainWatch({ clock, signal, onDue: () => plan() })
-  const context = planContext(options, drains.phases)
+  const gate = createDataplaneGate({ agents: ownSign(options), clock, signal, onChange: () => plan() })
+  const context = planContext(options, drains.phases, gate.dataplane)
 
   const plan = (): void => {
     if (signal.aborted || !store.synced()) return
@@ -101,7 +109,10 @@ export function startNodeSpeaker(options: NodeSpeakerOptions): NodeSpeaker {
     if (changedSecrets.size > 0) changes.set('Secret', changedSecrets)
     if (changes.has('Node') || announcer.plan() === undefined) drains.setNodes(store.view().nodes)
     const view = viewWith(store.view(), secrets)
-    announcer.step(view, announcer.plan() === undefined ? undefined : changes, context(view))
+    // The first plan is a whole one, and what is there by then waits for nobody.
+    const news = announcer.plan() === undefined ? undefined : changes
+    gate.take(view, news)
+    announcer.step(view, news, context(view))
     refusals(announcer)
     report.pull()
     onChange()
@@ -158,12 +169,25 @@ export function startNodeSpeaker(options: NodeSpeakerOptions): NodeSpeaker {
 function planContext(
   { node, serviceClass }: NodeSpeakerOptions,
   drains: (graceSeconds?: number) => NonNullable<PlanContext['drains']>,
+  dataplane: () => Dataplane,
 ): (view: ClusterView) => PlanContext {
   const nodeLiveness = new Map([[node, 'up' as const]])
   return (view) => ({
     ...{ serviceClass, nodeLiveness, speakerNode: node },
+    dataplane: dataplane(),
     drains: drains(view.bgpConfs.get('default')?.drainGraceSeconds),
   })
+}
+
+// The node's own word is the only one that counts here, and it is heard without the way over the API server.
+function ownSign({ node, rules }: NodeSpeakerOptions): Pick<HeartbeatWatch, 'signs' | 'onChange'> {
+  return {
+    onChange: rules.onChange,
+    signs: () => {
+      const annotations = { ...rules.annotations(), [nodeAnnotation]: node }
+      return new Map([[node, { name: node, identity: node, annotations, alive: true }]])
+    },
+  }
 }
 
 const viewWith = (view: ClusterView, secrets: SecretWatch): ClusterView => ({ ...view, secrets: secrets.secrets() })

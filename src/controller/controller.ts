@@ -2,6 +2,7 @@
 // statuses. Data flows one way (store -> plan -> speaker), and comes back through the API server.
 
 import { createAnnouncer } from '../announce/announcer.ts'
+import { createDataplaneGate, type DataplaneGate } from '../announce/dataplane-gate.ts'
 import { createDrainWatch, type DrainWatch } from '../announce/drain-watch.ts'
 import type { Speaker, SpeakerEvent } from '../bgp/speaker/protocol.ts'
 import { createWorkerSpeaker } from '../bgp/speaker/speaker.ts'
@@ -20,7 +21,6 @@ import type { PlanContext } from '../plan/types.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
-import { createDataplaneGate, type DataplaneGate } from './dataplane-gate.ts'
 import { askHealth, createHealthChecker, type HealthChecker } from './health-checks.ts'
 import { createLayer2Owners } from './layer2-owners.ts'
 import { createLeadership } from './leadership.ts'

@@ -16,7 +16,7 @@ import { startKubelet } from './kubelet/kubelet.ts'
 import { nodeProgram, repositoryRoot } from './netns/node-program.ts'
 import type { LabProcess } from './netns/process.ts'
 import { createRouter } from './routers/create-router.ts'
-import type { Router, RouterKind } from './routers/router.ts'
+import type { NeighborOptions, Router, RouterKind } from './routers/router.ts'
 import { clusterPodPrefixes } from './topology/addresses.ts'
 import { createTopology, type LabNode, type Topology } from './topology/topology.ts'
 import { type Unpluggable, unpluggable } from './unpluggable.ts'
@@ -27,6 +27,8 @@ export interface LabOptions {
   /** What runs on leaf1 and leaf2. */
   readonly leaves: readonly [RouterKind, RouterKind]
   readonly nodes?: number
+  /** What else the leaves are told about each of their neighbours, which are all nodes. */
+  readonly neighbor?: Partial<Omit<NeighborOptions, 'address' | 'asn'>>
   readonly clock: Clock
   readonly log: Log
 }
@@ -82,7 +84,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
 }
 
 async function build(
-  { prefix, leaves, nodes, clock, log }: LabOptions,
+  { prefix, leaves, nodes, neighbor, clock, log }: LabOptions,
   cleanups: (() => Promise<unknown>)[],
   destroy: () => Promise<void>,
 ): Promise<Lab> {
@@ -110,7 +112,7 @@ async function build(
   )
   cleanups.push(async () => client.close())
 
-  const routers = await startRouters(topology, leaves, cleanups)
+  const routers = await startRouters(topology, { leaves, neighbor }, cleanups)
   const cables = await startNodes(topology, { client, clock, log }, cleanups)
   const kubectlProgram = process.env['BELLHOP_KUBECTL'] ?? 'kubectl'
   const kubectl = runKubectl(systemExec, kubectlProgram, hostConfig)
@@ -163,7 +165,7 @@ async function build(
 
 async function startRouters(
   topology: Topology,
-  kinds: readonly [RouterKind, RouterKind],
+  { leaves: kinds, neighbor }: Pick<LabOptions, 'leaves'> & { readonly neighbor: LabOptions['neighbor'] },
   cleanups: (() => Promise<unknown>)[],
 ): Promise<readonly [Router, Router]> {
   const start = async (index: 0 | 1): Promise<Router> => {
@@ -174,7 +176,10 @@ async function startRouters(
       directory: topology.network.directory,
       asn: leafAsns[index],
       routerId: leaf.address.ipv4,
-      neighbors: topology.nodes.map((node) => ({ address: node.address.ipv4, asn: clusterAsn, addPath: true })),
+      neighbors: topology.nodes.map(({ address }) => ({
+        ...{ address: address.ipv4, asn: clusterAsn, addPath: true },
+        ...neighbor,
+      })),
     })
     cleanups.push(() => router.stop('SIGTERM'))
     await router.start()

@@ -1,6 +1,6 @@
 // Whether a node's rules for a VIP are in place, as far as its agent says. A node becomes a next hop of a new VIP only then: a route
 // that is faster than the rules would lead into a closed FORWARD chain. Who stops waiting, and when, is decided where the time is
-// known (`controller/dataplane-gate.ts`); the plan reads what is.
+// known (`announce/dataplane-gate.ts`); the plan reads what is.
 
 /** What the plan knows of the nodes' rules. A new value whenever something in it changed. */
 export interface Dataplane {

@@ -74,6 +74,10 @@ const putEndpoints = (...nodes: readonly string[]): void =>
 const remove = (kind: string, name: string): unknown =>
   cluster.server.objects.delete({ apiVersion: bellhop, kind, name })
 
+/** What the agents of this process say of their rules; empty = nothing, and then nobody is waited for. */
+let attested: Readonly<Record<string, string>> = {}
+const toldOfRules = new Set<() => void>()
+
 async function start(node: string): Promise<NodePeers> {
   const stopping = new AbortController()
   const token = cluster.server.serviceAccountToken('bellhop-system', 'bellhop-agent')
@@ -81,6 +85,7 @@ async function start(node: string): Promise<NodePeers> {
     ...{ client: await cluster.connect({ token }), namespace: 'bellhop-system', node },
     ...{ clock: systemClock, random: () => 0.5, log: silentLog, signal: stopping.signal, onChange: () => {} },
     serviceClass: { name: 'bellhop.io/bgp', handleDefault: true },
+    rules: { annotations: () => attested, onChange: (listener) => void toldOfRules.add(listener) },
   })
   running.push(async () => {
     await nodePeers.stop()
@@ -305,4 +310,17 @@ test('a Node that is drained withdraws, and keeps its session', async () => {
   expect(agent.facts().sessions).toEqual({ peers: 1, established: 1 })
   putNode('n1')
   await legsBecome('n1')
+})
+
+test('a route waits until the node has the rules for its VIP', async () => {
+  putPeer('tor')
+  attested = { 'bellhop.io/boot': 'first', 'bellhop.io/in-place': '0' }
+  const agent = await start('n1')
+  await becomes('the session', () => agent.facts().sessions?.established === 1, agent.facts)
+  await becomes('an End-of-RIB', () => router.sessions().some(({ endOfRib }) => endOfRib.length > 0), router.sessions)
+  expect(legs()).toBe('')
+  attested = { ...attested, 'bellhop.io/in-place': '9'.repeat(12) }
+  for (const tell of toldOfRules) tell()
+  await legsBecome('n1')
+  attested = {}
 })

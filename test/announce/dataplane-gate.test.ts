@@ -2,7 +2,7 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { createDataplaneGate, waitMaxMs } from '../../src/controller/dataplane-gate.ts'
+import { createDataplaneGate, waitMaxMs } from '../../src/announce/dataplane-gate.ts'
 import type { SignOfLife } from '../../src/k8s/heartbeat.ts'
 import type { ClusterView } from '../../src/k8s/objects.ts'
 import { waitingFor } from '../../src/plan/dataplane.ts'

@@ -79,7 +79,7 @@ export interface Layer2Keeper {
   readonly ended: Promise<void>
 }
 
-/** An agent that ends returns within this time, or its addresses go. */
+/** An agent that ends returns within this time after its last proof, or its addresses go. */
 export const goodbyeSeconds = 30
 
 const ownerRoundMs = 3_000
@@ -216,7 +216,10 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
     for (const address of [...troubles.keys()]) if (!wanted.has(address)) troubles.delete(address)
     const links = new Map(now.links.map((link) => [link.name, link]))
     for (const vip of wanted.values()) {
-      if (!isWanted(vip.address) || now.held.get(vip.address)?.interface === vip.interface) {
+      if (!isWanted(vip.address)) continue
+      if (now.held.get(vip.address)?.interface === vip.interface) {
+        const link = links.get(vip.interface)
+        if (link !== undefined) wire.remind(link, vip.address)
         forgetTrouble(vip.address)
         continue
       }
@@ -351,12 +354,14 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
     return () => cancel()
   }
   const sayGoodbye = async (): Promise<void> => {
-    if (node === undefined || desired === undefined || provenForMs() < 1000) return
+    const spentMs = options.holdMs - provenForMs()
+    const seconds = Math.floor(goodbyeSeconds - spentMs / 1000)
+    if (node === undefined || desired === undefined || spentMs >= options.holdMs - 1000) return
     const changes = [...node.held]
       .filter(([address]) => desired?.has(address))
       .map(([address, held]) => ({
         type: 'renew' as const,
-        ...{ address, interface: held.interface, seconds: goodbyeSeconds },
+        ...{ address, interface: held.interface, seconds },
       }))
     await changeAddresses(changes, exec)
   }

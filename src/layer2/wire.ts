@@ -20,8 +20,10 @@ export interface WireOptions {
 }
 
 export interface Wire {
-  /** Says several times, over half a minute, that we have the address; once with `once`. */
+  /** Says that we have the address: several times over the next seconds, and then now and then; once with `once`. */
   readonly announce: (link: ObservedLink, address: Ip, options?: { readonly once: true }) => void
+  /** Goes on saying it now and then, for an address that we had already. */
+  readonly remind: (link: ObservedLink, address: Ip) => void
   /** Says nothing more of the address. */
   readonly silence: (address: Ip) => void
   /** Asks whether somebody has the address: the first claim, or undefined when nobody answers in time. */
@@ -37,6 +39,11 @@ export interface Wire {
  * address at the latest (`holdMs` of the keeper), so that whoever believed that one last believes us.
  */
 export const announceAfterMs: readonly number[] = [0, 100, 300, 1_000, 3_000, 10_000, 18_000]
+/**
+ * For whoever could not hear us before: two halves of a link that are one again, and a former owner on the other half who hears nothing
+ * from the API server either.
+ */
+export const remindEveryMs = 60_000
 /** RFC 5227 takes five seconds for its three probes, and RFC 4862 one for its one: too long for a Service, so they are quick. */
 const probeAfterMs: readonly number[] = [0, 150, 300]
 const probeMs = 500
@@ -96,6 +103,25 @@ export function createWire(options: WireOptions): Wire {
     for (const cancel of repeating.get(address) ?? []) cancel()
     repeating.delete(address)
   }
+  const repeat = (link: ObservedLink, address: Ip, delaysMs: readonly number[]): void => {
+    silence(address)
+    const timers = new Set<CancelTimer>()
+    repeating.set(address, timers)
+    for (const delayMs of delaysMs) {
+      if (delayMs === 0) say(link, address)
+      else timers.add(clock.setTimer(delayMs, () => say(link, address)))
+    }
+    const remind = (): void => {
+      const cancel = clock.setTimer(remindEveryMs, () => {
+        timers.delete(cancel)
+        say(link, address)
+        remind()
+      })
+      timers.add(cancel)
+    }
+    remind()
+    poll()
+  }
 
   const hear = (): void => {
     for (const [name, { socket }] of ports)
@@ -130,14 +156,10 @@ export function createWire(options: WireOptions): Wire {
         say(link, address)
         return
       }
-      silence(address)
-      const timers = new Set<CancelTimer>()
-      repeating.set(address, timers)
-      for (const delayMs of announceAfterMs) {
-        if (delayMs === 0) say(link, address)
-        else timers.add(clock.setTimer(delayMs, () => say(link, address)))
-      }
-      poll()
+      repeat(link, address, announceAfterMs)
+    },
+    remind: (link, address) => {
+      if (!repeating.has(address)) repeat(link, address, [])
     },
     probe: async (link, address) => {
       const port = portOf(link)

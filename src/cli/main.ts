@@ -25,6 +25,7 @@ function createProgram(): Command {
     .addOption(optionOf(settings.defaultClass))
     .addOption(optionOf(settings.controllerHttpPort))
     .addOption(optionOf(settings.bfd))
+    .addOption(optionOf(settings.adopt))
     .addOption(optionOf(settings.record))
     .addOption(optionOf(settings.logLevel))
     .addOption(optionOf(settings.logFormat))

@@ -2,6 +2,7 @@
 // are read off these rows. A flag wins over the environment, the environment over the default.
 
 import { InvalidArgumentError, Option } from 'commander'
+import type { Product } from '../migrate/migrate.ts'
 
 interface Setting<T> {
   readonly flags: string
@@ -34,6 +35,10 @@ function oneOf<const T extends string>(...choices: readonly T[]): (value: string
 }
 
 const yesNo = (value: string): boolean => oneOf('true', 'false')(value) === 'true'
+
+const products = (value: string): readonly Product[] => [
+  ...new Set(value.split(',').map((each) => oneOf('openelb', 'metallb')(each.trim()))),
+]
 
 const setting = <T>(row: Setting<T>): Setting<T> => row
 
@@ -83,6 +88,13 @@ export const settings = {
     describe: 'port of /healthz, /readyz and /metrics; 0 = none',
     fallback: 7474,
     parse: wholeNumber(0, 65535),
+  }),
+  adopt: setting({
+    flags: '--adopt <openelb,metallb>',
+    env: 'BELLHOP_ADOPT',
+    describe: 'read the objects of these products in place, beside our own, and take over what they leave behind',
+    fallback: [] as readonly Product[],
+    parse: products,
   }),
   agentHttpPort: setting({
     flags: '--http-port <port>',

@@ -1,6 +1,7 @@
 // One controller replica: wiring only. Every replica follows the cluster, plans and speaks BGP; the leader also allocates and writes
 // statuses. Data flows one way (store -> plan -> speaker), and comes back through the API server.
 
+import { type Adoption, startAdoption } from '../adoption/adoption.ts'
 import { createAnnouncer } from '../announce/announcer.ts'
 import { createDataplaneGate, type DataplaneGate } from '../announce/dataplane-gate.ts'
 import { createDrainWatch, type DrainWatch } from '../announce/drain-watch.ts'
@@ -13,6 +14,7 @@ import type { CredentialsSource } from '../k8s/credentials.ts'
 import { startLeaderElection } from '../k8s/leader.ts'
 import type { Kind } from '../k8s/objects.ts'
 import { createControllerMetrics } from '../metrics/controller-metrics.ts'
+import type { Product } from '../migrate/migrate.ts'
 import { parseRouterId, type RouterId } from '../net/asn.ts'
 import { familyOf } from '../net/ip.ts'
 import type { LivenessFacts } from '../plan/liveness-report.ts'
@@ -42,6 +44,8 @@ export interface ControllerConfig {
   readonly httpPort: number
   /** Where the BGP sessions are recorded; absent = nowhere. */
   readonly recordDirectory?: string
+  /** Whose objects count beside ours, read in place; the first one wins where two claim a name. */
+  readonly adopt: readonly Product[]
   /** Watch the agents by BFD; otherwise the Nodes' conditions alone say which nodes live. */
   readonly bfd: boolean
   readonly version: string
@@ -77,7 +81,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   const signal = AbortSignal.any([deps.signal, ending.signal])
   const client = await connect(config, deps)
   const base = { client, clock, random, log, signal, namespace: config.namespace }
-  const store = createClusterStore({ ...base, kinds })
+  const store = createClusterStore({ ...base, kinds, awaitStandIns: config.adopt.length > 0 })
   const speaker = createWorkerSpeaker({
     log,
     hostname: config.node,
@@ -111,6 +115,8 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     onAllocated: reporter.pull,
   })
   const owners = createLayer2Owners({ client, store, clock, log, plan: announcer.plan, note: leadership.note })
+  const adoption =
+    config.adopt.length === 0 ? undefined : startAdoption({ ...base, store, serviceClass, products: config.adopt })
   const election = startLeaderElection({
     ...base,
     name: 'bellhop-controller',
@@ -119,6 +125,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
       leadership.begin(fence)
       owners.begin(fence)
       reporter.lead(fence, leadership.allocation)
+      adoption?.lead(fence, leadership.allocation)
     },
   })
   const metrics = createControllerMetrics(() => ({
@@ -133,7 +140,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   }))
   const rounds = createRounds({
     ...{ store, kinds, announcer, presence, drains, leadership, owners, reporter, metrics, clock, log },
-    watches: [gate, health],
+    watches: [gate, health, ...(adoption === undefined ? [] : [{ take: adoption.pull }])],
     context: () => planContext(config, store, { presence, gate, drains, health }),
   })
   store.onChange(rounds.run)
@@ -144,7 +151,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   })
   const sources: StatusSources = {
     unhealthy: () => undefined,
-    notReady: () => (announcer.plan() === undefined ? waitingFor(store) : undefined),
+    notReady: () => (announcer.plan() === undefined ? waitingFor(store, adoption) : undefined),
     metrics: async () => ({
       contentType: metrics.contentType,
       text: await metrics.render(await presence.observe()),
@@ -163,6 +170,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
       leadership.stop(),
       owners.stop(),
       reporter.stop(),
+      adoption?.stop(),
       server?.stop(),
       speaker.stop('controller stops'),
       presence.stop(),
@@ -228,8 +236,9 @@ function ownRouterId(node: string, store: ClusterStore): RouterId | undefined {
   return parsed?.ok ? parsed.value : undefined
 }
 
-function waitingFor(store: ClusterStore): string {
-  const missing = [...store.facts().kinds].filter(([, facts]) => !facts.synced).map(([kind]) => kind)
+function waitingFor(store: ClusterStore, adoption: Adoption | undefined): string {
+  const own = [...store.facts().kinds].filter(([, facts]) => !facts.synced).map(([kind]) => kind)
+  const missing = [...own, ...(adoption?.waitingFor() ?? [])]
   return `waiting for the first list of ${missing.join(', ')}`
 }
 

@@ -2,6 +2,7 @@
 // replica reports its own sessions under its own field manager; the leader reports the rest, and clears up after replicas that
 // are no more. Routes go before words: of Vips and Services only what may have changed is looked at, and in slices.
 
+import { isAdopted } from '../adoption/adopt.ts'
 import type { Announcer } from '../announce/announcer.ts'
 import type { KubeClient } from '../k8s/client.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
@@ -115,7 +116,8 @@ export function createReporter(options: ReporterOptions): Reporter {
       ...(listenError === undefined ? {} : { listenError }),
       ...(liveness === undefined ? {} : { liveness }),
     }
-    const few = fewStatuses(input)
+    // What only stands in for a foreign object has no status to write.
+    const few = fewStatuses(input).filter(({ kind, name }) => !standsIn(store.view(), kind, name))
     ownStatuses.submit(byKey(of(few, 'replica', replicaManager(replica.name))))
     if (leader === undefined || allocation === undefined || tooSoon) return
     const departed = departedEntries(store.view(), { replicas: alive, agents })
@@ -272,6 +274,11 @@ function observedStatus(store: ClusterStore, kind: Kind, name: string): Observed
 interface Reported {
   readonly meta: ObjectMeta
   readonly status?: Readonly<Record<string, unknown>>
+}
+
+const standsIn = (view: ClusterView, kind: Kind, name: string): boolean => {
+  const object = reportedObject(view, kind, name)
+  return object !== undefined && isAdopted(object.meta)
 }
 
 /** The object of a kind of which there are few and that has a status of ours. */

@@ -4,7 +4,7 @@
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { KubeClient } from './client.ts'
-import { asObject, asText } from './json.ts'
+import { asObject, asText, type RawObject } from './json.ts'
 import { createKindStore, type KindStore } from './kind-store.ts'
 import type {
   ClusterChanges,
@@ -40,6 +40,8 @@ export interface ClusterStoreOptions {
   readonly log: Log
   /** Ends all watches. */
   readonly signal: AbortSignal
+  /** Not synced before `standIn` was called for the first time: the objects of another product come first. */
+  readonly awaitStandIns?: boolean
   /** Narrows a kind: an agent follows `{Node: {fieldSelector: 'metadata.name=n1'}}`. */
   readonly select?: Partial<Record<Kind, KindSelection>>
   readonly pageLimit?: number
@@ -73,6 +75,11 @@ export interface ClusterStore {
   readonly absorb: (raw: unknown) => void
   /** We deleted this object: it leaves the view now. `key` as in the view. */
   readonly absorbDeletion: (kind: Kind, key: string, uid: string) => void
+  /**
+   * Objects that are not in the cluster and count as if they were, unless it has one of the same kind and name: all of them, each
+   * time. Kinds that are not followed are passed over.
+   */
+  readonly standIn: (raws: readonly RawObject[]) => void
   /** Resolves when each of these kinds was listed anew, by quorum, after this call. Rejects when the store is stopped. */
   readonly confirm: (kinds: readonly Kind[]) => Promise<void>
   readonly facts: () => ClusterStoreFacts
@@ -135,7 +142,9 @@ export function createClusterStore(options: ClusterStoreOptions): ClusterStore {
       ),
     )
 
-  const synced = (): boolean => [...reflectors.values()].every((reflector) => reflector.facts().synced)
+  let waitsForStandIns = options.awaitStandIns ?? false
+  const synced = (): boolean =>
+    !waitsForStandIns && [...reflectors.values()].every((reflector) => reflector.facts().synced)
   // The reflector marks itself synced only after the swap that this is called from.
   const afterSwap = (): void =>
     queueMicrotask(() => {
@@ -190,6 +199,12 @@ export function createClusterStore(options: ClusterStoreOptions): ClusterStore {
       if (kind !== undefined && reflectors.has(kind)) stores[kind].absorb(raw)
     },
     absorbDeletion: (kind, key, uid) => stores[kind].forget(key, uid),
+    standIn: (raws) => {
+      const byKind = Map.groupBy(raws, kindOf)
+      for (const kind of kinds) stores[kind].standIn(byKind.get(kind) ?? [])
+      waitsForStandIns = false
+      afterSwap()
+    },
     confirm: async (wanted) => {
       await Promise.all(wanted.map((kind) => reflectors.get(kind)?.confirm()))
     },

@@ -2,7 +2,7 @@
 // its identity, through relists too; an answer to a write and an older event may come in either order.
 
 import { isDeepStrictEqual } from 'node:util'
-import { asObject, identityOf, type RawIdentity } from './json.ts'
+import { asObject, identityOf, type RawIdentity, type RawObject } from './json.ts'
 import type { Kind, ObjectMeta, ObjectRefusal } from './objects.ts'
 import type { ReflectorSink } from './reflector.ts'
 import { type KindValues, parseObject } from './schemas/parse.ts'
@@ -15,6 +15,8 @@ export interface KindStore<K extends Kind> extends ReflectorSink {
   readonly absorb: (raw: unknown) => void
   /** We deleted it: it is gone before the watch says so. */
   readonly forget: (key: string, uid: string) => void
+  /** Objects that stand in where the cluster has none of their name: all of them, each time. They have no resourceVersion. */
+  readonly standIn: (raws: readonly RawObject[]) => void
 }
 
 export interface KindStoreOptions<K extends Kind> {
@@ -35,6 +37,8 @@ interface Entry<K extends Kind> {
   readonly refusal: ObjectRefusal | undefined
   /** The list during or after which a write's answer brought this entry; -1 when list or watch did. */
   readonly absorbedDuring: number
+  /** As text, of one that only stands in. */
+  readonly standsIn?: string
 }
 
 /**
@@ -51,6 +55,7 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
   const values = new Map<string, KindValues[K]>()
   const refusals = new Map<string, ObjectRefusal>()
   const forgotten = new Set<string>()
+  const standIns = new Map<string, Entry<K>>()
   const byContent = options.withoutStatus || comparedByContent.has(options.kind)
   let staged = new Map<string, Entry<K>>()
   let list = 0
@@ -72,6 +77,11 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
   const drop = (key: string): void => {
     const before = entries.get(key)
     if (before === undefined) return
+    const substitute = standIns.get(key)
+    if (substitute !== undefined) {
+      set(key, substitute)
+      return
+    }
     entries.delete(key)
     values.delete(key)
     refusals.delete(key)
@@ -121,11 +131,11 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
       staged = new Map()
       // Only what a write brought after this list had begun may be newer than the list.
       const outlives = (known: Entry<K>, version: string): boolean =>
-        known.absorbedDuring >= list && isNewer(known.resourceVersion, version)
+        known.standsIn !== undefined || (known.absorbedDuring >= list && isNewer(known.resourceVersion, version))
       for (const [key, known] of entries) if (!listed.has(key) && !outlives(known, listVersion)) drop(key)
       for (const [key, entry] of listed) {
         const known = entries.get(key)
-        if (known !== undefined && outlives(known, entry.resourceVersion)) continue
+        if (known !== undefined && known.standsIn === undefined && outlives(known, entry.resourceVersion)) continue
         if (!forgotten.has(entry.uid)) set(key, entry)
       }
     },
@@ -148,6 +158,7 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
       const key = keyOf(identity)
       const known = entries.get(key)
       seenVersion = identity.resourceVersion
+      if (known?.standsIn !== undefined) return
       if (known !== undefined && isNewer(known.resourceVersion, identity.resourceVersion)) return
       drop(key)
     },
@@ -168,6 +179,24 @@ export function createKindStore<K extends Kind>(options: KindStoreOptions<K>): K
         forgotten.delete(oldest)
       }
       if (entries.get(key)?.uid === uid) drop(key)
+    },
+    standIn: (raws) => {
+      const next = new Map(raws.map((raw) => [keyOf(identityOf(raw)), raw]))
+      for (const key of [...standIns.keys()]) {
+        if (next.has(key)) continue
+        standIns.delete(key)
+        if (entries.get(key)?.standsIn !== undefined) drop(key)
+      }
+      for (const [key, raw] of next) {
+        const standsIn = JSON.stringify(raw)
+        if (standIns.get(key)?.standsIn === standsIn) continue
+        const parsed = parse(raw, identityOf(raw), -1)
+        if (parsed === undefined) continue
+        const entry = { ...parsed, standsIn }
+        standIns.set(key, entry)
+        const known = entries.get(key)
+        if (known === undefined || known.standsIn !== undefined) set(key, entry)
+      }
     },
   }
 }

@@ -37,6 +37,8 @@ export interface ReflectorOptions {
   readonly labelSelector?: string
   readonly fieldSelector?: string
   readonly sink: ReflectorSink
+  /** The kind need not be installed: that it is not is nothing to warn of. It is looked for again all the same. */
+  readonly optional?: boolean
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -155,7 +157,7 @@ export function startReflector(options: ReflectorOptions): Reflector {
       message: error.message,
       ...advice(error, resource),
     }
-    if (lastError?.reason === error.reason) log.debug(fields)
+    if (lastError?.reason === error.reason || (options.optional === true && error.status === 404)) log.debug(fields)
     else log.warn(fields)
     lastError = error
   }

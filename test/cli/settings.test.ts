@@ -22,6 +22,7 @@ const rows: readonly (readonly [Key, unknown, readonly [string, unknown], readon
   ['serviceClass', 'bellhop.io/bgp', ['example.com/a', 'example.com/a'], ['example.com/b', 'example.com/b']],
   ['defaultClass', true, ['false', false], ['true', true]],
   ['controllerHttpPort', 7474, ['0', 0], ['65535', 65535]],
+  ['adopt', [], ['openelb', ['openelb']], ['metallb, openelb', ['metallb', 'openelb']]],
   ['agentHttpPort', 7475, ['8080', 8080], ['0', 0]],
   ['backend', 'auto', ['nft', 'nft'], ['nftables', 'nftables']],
   ['enforceSourceRanges', false, ['true', true], ['false', false]],
@@ -45,23 +46,23 @@ test('every setting has a row below', () => {
 describe.each(rows)('%s', (key, fallback, [inEnvironment, ofEnvironment], [asFlag, ofFlag]) => {
   test('has a default', () => {
     vi.stubEnv(settings[key].env, undefined)
-    expect(read(key, [])).toBe(fallback)
+    expect(read(key, [])).toEqual(fallback)
   })
 
   test('is taken from the environment', () => {
     vi.stubEnv(settings[key].env, inEnvironment)
-    expect(read(key, [])).toBe(ofEnvironment)
+    expect(read(key, [])).toEqual(ofEnvironment)
   })
 
   test('is taken from the flag, whatever the environment says', () => {
     vi.stubEnv(settings[key].env, inEnvironment)
-    expect(read(key, [flagOf(key), asFlag])).toBe(ofFlag)
+    expect(read(key, [flagOf(key), asFlag])).toEqual(ofFlag)
   })
 
   test('keeps its default when the variable is set to nothing', () => {
     vi.stubEnv(settings[key].env, '')
     dropEmptyVariables()
-    expect(read(key, [])).toBe(fallback)
+    expect(read(key, [])).toEqual(fallback)
   })
 })
 

@@ -385,6 +385,31 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   },
 )
 
+test('what stands in counts while the cluster has none of its name, through relists too', async () => {
+  const on = await cluster()
+  on.server.objects.put(pool('main', ['203.0.113.0/24']))
+  const store = follow(on, { awaitStandIns: true })
+  const sizeOf = (name: string): number | undefined => store.view().vipPools.get(name)?.ranges.length
+  const twoRanges = ['192.0.2.0/28', '192.0.2.32/28']
+  await until('everything is listed', () => [...store.facts().kinds.values()].every(({ synced }) => synced))
+  expect(store.synced()).toBe(false)
+  store.standIn([pool('main', twoRanges), pool('other', twoRanges)])
+  await store.whenSynced(soon)
+  expect([sizeOf('main'), sizeOf('other')]).toEqual([1, 2])
+
+  const before = store.view().vipPools.get('other')
+  store.standIn([pool('main', twoRanges), pool('other', twoRanges)])
+  await store.confirm(['VipPool'])
+  expect(store.view().vipPools.get('other')).toBe(before)
+
+  on.server.objects.delete({ apiVersion: 'bellhop.io/v1alpha1', kind: 'VipPool', name: 'main' })
+  await until('the other one stands in', () => sizeOf('main') === 2)
+  on.server.objects.put(pool('other', ['203.0.113.0/24']))
+  await until('ours wins', () => sizeOf('other') === 1)
+  store.standIn([])
+  expect([sizeOf('main'), sizeOf('other')]).toEqual([undefined, 1])
+})
+
 test('after any sequence of changes, faults and relists the view equals the cluster', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(move, { maxLength: 25 }), async (moves) => {

@@ -2,6 +2,7 @@
 
 import { hostname } from 'node:os'
 import { runController } from '../../controller/controller.ts'
+import type { Product } from '../../migrate/migrate.ts'
 import type { LogLevel } from '../../runtime/log.ts'
 import { systemClock } from '../../runtime/system-clock.ts'
 import { credentialsFrom } from '../credentials.ts'
@@ -17,6 +18,7 @@ export interface ControllerFlags {
   readonly defaultClass: boolean
   readonly httpPort: number
   readonly record?: string
+  readonly adopt: readonly Product[]
   readonly bfd: boolean
   readonly logLevel: LogLevel
   readonly logFormat: 'auto' | 'json' | 'pretty'
@@ -33,6 +35,7 @@ export const controllerVerb = (flags: ControllerFlags): Promise<void> =>
         serviceClass: { name: flags.class, handleDefault: flags.defaultClass },
         httpPort: flags.httpPort,
         ...(flags.record === undefined ? {} : { recordDirectory: flags.record }),
+        adopt: flags.adopt,
         bfd: flags.bfd,
         version,
       },

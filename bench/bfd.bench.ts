@@ -23,14 +23,22 @@ const measureMs = 10_000
 // As long as one may be silent: the detection time less the time between two packets.
 const stallMs = 550
 
-const [role, countText = '1000'] = process.argv.slice(2)
+const key = { id: 1, secret: new TextEncoder().encode('twenty octets of key') }
+const signed = { type: 'meticulous-keyed-sha1', send: key, accept: [key], plainForMs: 0 } as const
+
+type Kind = 'plain' | 'authenticated'
+const [role, countText = '1000', kind = 'plain'] = process.argv.slice(2)
 const count = Number(countText)
-if (role === undefined) for (const sessions of [100, 1000]) await bench(sessions)
-else if (role === 'routers')
-  run(routers(count).map((address) => ({ key: address, remoteAddress: speaker, localAddress: address, ...timers })))
+const common = { ...timers, ...(kind === 'authenticated' ? { authentication: signed } : {}) }
+if (role === undefined) {
+  await bench(100, 'plain')
+  await bench(1000, 'plain')
+  await bench(1000, 'authenticated')
+} else if (role === 'routers')
+  run(routers(count).map((address) => ({ key: address, remoteAddress: speaker, localAddress: address, ...common })))
 else await measure()
 
-async function bench(sessions: number): Promise<void> {
+async function bench(sessions: number, of: Kind): Promise<void> {
   const network = await createNetwork({ prefix: 'bhbfd' })
   try {
     const near = await network.addNamespace('near')
@@ -40,7 +48,7 @@ async function bench(sessions: number): Promise<void> {
     await near.setRoute(must(parsePrefix('10.77.0.0/16')), { via: [{ via: gateway }] })
     await far.ip(routers(sessions).map((address) => `addr add ${address}/32 dev lo`))
     const start = (namespace: Namespace, as: string) =>
-      namespace.spawn(nodeProgram('bench/bfd.bench.ts', [as, `${sessions}`]))
+      namespace.spawn(nodeProgram('bench/bfd.bench.ts', [as, `${sessions}`, of]))
     start(far, 'routers')
     const measured = start(near, 'measure')
     const { status } = await measured.end
@@ -67,7 +75,7 @@ function run(sessions: readonly BfdSessionConfig[]) {
 }
 
 async function measure(): Promise<void> {
-  const sessions = routers(count).map((address) => ({ key: address, remoteAddress: address, ...timers }))
+  const sessions = routers(count).map((address) => ({ key: address, remoteAddress: address, ...common }))
   const { engine, downs } = run(sessions)
   const up = () => sessions.filter(({ key }) => engine.status(key)?.state === 'Up').length
   const startMs = performance.now()
@@ -85,7 +93,7 @@ async function measure(): Promise<void> {
   const rate = (after: number, start: number): string => `${Math.round((after - start) / seconds)}/s`
   console.log(
     [
-      `${count} sessions at 300 ms x 3: all up after ${(upMs / 1000).toFixed(1)} s;`,
+      `${count} ${kind} sessions at 300 ms x 3: all up after ${(upMs / 1000).toFixed(1)} s;`,
       `${((user + system) / seconds / 10_000).toFixed(1)} % of a core`,
       `(${((100 * system) / (user + system)).toFixed(0)} % of it in the kernel);`,
       `sent ${rate(sent, before.counters.sent)}, received ${rate(received, before.counters.received)};`,

@@ -59,6 +59,11 @@ export interface KubeClient {
   readonly request: (request: KubeRequest) => Promise<Result<RawObject, KubeError>>
   /** Reads a GET's answer line by line until it ends (ok), breaks or is cancelled (error). Never rejects. */
   readonly stream: (request: KubeStreamRequest) => Promise<Result<void, KubeError>>
+  /**
+   * Calls when the server answers a request after one found it away (not reachable, or silent), with the moment from which it was,
+   * monotonic milliseconds. What else waits for the server, by streams or pauses, need not wait longer. Ends with the signal.
+   */
+  readonly onReturn: (listener: (awaySinceMs: number) => void, signal: AbortSignal) => void
   /** Closes idle connections and breaks the others. */
   readonly close: () => void
 }
@@ -101,11 +106,16 @@ function clientOf(credentials: Credentials, options: KubeClientOptions): KubeCli
   const gate = createGate(options.concurrency ?? defaultConcurrency)
   const connector = createConnector(credentials, options)
 
+  const presence = watchPresence(clock)
+
   const attempt = async (request: KubeRequest): Promise<Result<RawObject, KubeError>> => {
     const leave = request.lane === 'vital' ? undefined : await gate.enter(request.signal)
     if (leave === 'cancelled') return err(cancelled)
     try {
-      return await exchange(connector, clock, request)
+      const beganMs = clock.monotonicMs()
+      const result = await exchange(connector, clock, request)
+      presence.note(result, beganMs)
+      return result
     } finally {
       leave?.()
     }
@@ -135,7 +145,39 @@ function clientOf(credentials: Credentials, options: KubeClientOptions): KubeCli
     ...(credentials.namespace === undefined ? {} : { namespace: credentials.namespace }),
     request,
     stream: (wanted) => streamLines(connector, clock, wanted).then((result) => forgetRejected(result, credentials)),
+    onReturn: presence.onReturn,
     close: connector.close,
+  }
+}
+
+const awayReasons: ReadonlySet<string> = new Set(['Unreachable', 'ConnectionLost', 'Timeout'])
+/** A server that loses every other request is not there again each time. */
+const returnIntervalMs = 5_000
+
+/** Whether the server is there, from what became of requests. */
+function watchPresence(clock: Clock): Pick<KubeClient, 'onReturn'> & {
+  readonly note: (result: Result<unknown, KubeError>, beganMs: number) => void
+} {
+  const listeners = new Set<(awaySinceMs: number) => void>()
+  let awaySinceMs: number | undefined
+  let toldMs = Number.NEGATIVE_INFINITY
+  return {
+    onReturn: (listener, signal) => {
+      listeners.add(listener)
+      signal.addEventListener('abort', () => void listeners.delete(listener), { once: true })
+    },
+    note: (result, beganMs) => {
+      if (!result.ok && result.error.status === 0) {
+        if (awayReasons.has(result.error.reason)) awaySinceMs = Math.min(awaySinceMs ?? beganMs, beganMs)
+        return
+      }
+      const nowMs = clock.monotonicMs()
+      if (awaySinceMs === undefined || nowMs - toldMs < returnIntervalMs) return
+      const sinceMs = awaySinceMs
+      awaySinceMs = undefined
+      toldMs = nowMs
+      for (const listener of [...listeners]) listener(sinceMs)
+    },
   }
 }
 

@@ -58,6 +58,8 @@ export type ReflectorInput =
   /** The watch ended, by the server's time limit (no error) or not. `events` counts bookmarks too. */
   | { readonly type: 'watch-ended'; readonly error?: KubeError; readonly openForMs: number; readonly events: number }
   | { readonly type: 'timer' }
+  /** The server answers again after it was away, and nothing has come from it on this watch or for this page since. */
+  | { readonly type: 'server-returned' }
   /** Somebody wants a list that began after this moment. */
   | { readonly type: 'confirm' }
   | { readonly type: 'stop' }
@@ -108,6 +110,8 @@ export function reflectorStep(state: ReflectorState, input: ReflectorInput): Ref
       return onConfirm({ ...state, confirmsAsked: state.confirmsAsked + 1 })
     case 'timer':
       return onTimer(state)
+    case 'server-returned':
+      return onServerReturned(state)
     case 'page':
       return state.phase.type === 'listing' ? onPage(state, state.phase, input) : [state, []]
     case 'list-failed':
@@ -209,6 +213,29 @@ function onTimer(state: ReflectorState): ReflectorStep {
     case 'waiting-for-page': {
       const { page, covers, pageFailures } = state.phase
       return [{ ...state, phase: { type: 'listing', page, covers, pageFailures } }, [{ type: 'list', page }]]
+    }
+    default:
+      return [state, []]
+  }
+}
+
+// A connection that went silent with the server may stay silent for as long as the server was away, until TCP tries again.
+function onServerReturned(state: ReflectorState): ReflectorStep {
+  switch (state.phase.type) {
+    case 'watching': {
+      const [next, actions] = beginWatch(state)
+      return [next, [{ type: 'cancel' }, ...actions]]
+    }
+    case 'listing': {
+      const { page } = state.phase
+      const [next, actions]: ReflectorStep =
+        page.continueToken === undefined ? beginList(state) : [state, [{ type: 'list', page }]]
+      return [next, [{ type: 'cancel' }, ...actions]]
+    }
+    case 'waiting':
+    case 'waiting-for-page': {
+      const [next, actions] = onTimer(state)
+      return [next, [{ type: 'cancel' }, ...actions]]
     }
     default:
       return [state, []]

@@ -78,6 +78,8 @@ const defaultWatchSeconds = 300
 const watchMarginMs = 15_000
 const openTimeoutMs = 30_000
 const listTimeoutMs = 60_000
+/** A page that takes longer is asked for again when the server was away meanwhile. */
+const pagePatienceMs = 5_000
 
 /** Starts at once; ends with the signal. */
 export function startReflector(options: ReflectorOptions): Reflector {
@@ -93,6 +95,8 @@ export function startReflector(options: ReflectorOptions): Reflector {
   })
   let lastEventMonotonicMs: number | undefined
   let lastError: KubeError | undefined
+  /** When the page that is under way was asked for. */
+  let askedMs = 0
   /** Ends what is under way; what it still reports is then ignored. */
   let cancelCurrent = (): void => {}
   const confirmations: {
@@ -163,6 +167,7 @@ export function startReflector(options: ReflectorOptions): Reflector {
   }
 
   const requestPage = (page: ListPage): void => {
+    askedMs = clock.monotonicMs()
     const abort = new AbortController()
     let current = true
     cancelCurrent = () => {
@@ -278,6 +283,12 @@ export function startReflector(options: ReflectorOptions): Reflector {
   if (signal.aborted) stop()
   else {
     signal.addEventListener('abort', stop, { once: true })
+    client.onReturn((awaySinceMs) => {
+      // A connection on which something came since is none of those that went silent; nor is a page that was only just asked for.
+      const heardMs = state.phase.type === 'listing' ? askedMs + pagePatienceMs : (lastEventMonotonicMs ?? 0)
+      const silentSinceMs = state.phase.type === 'listing' ? clock.monotonicMs() : awaySinceMs
+      if (heardMs < silentSinceMs) feed({ type: 'server-returned' })
+    }, signal)
     feed({ type: 'start' })
   }
 

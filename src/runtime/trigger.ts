@@ -15,16 +15,16 @@ export interface TriggerOptions {
   /** Least time from the end of one run to the start of the next; default 0: in the next turn of the event loop. */
   readonly intervalMs?: number
   /**
-   * How long the last run kept the thread busy. The next one starts no sooner than nine times as long after its end, so that a job
-   * over a large cluster leaves nine tenths of the thread to the announcements.
+   * How long the last run kept the thread busy. From its start to that of the next one it is ten times as long at least, so that a
+   * job over a large cluster leaves nine tenths of the thread to the announcements; what the run only waits for counts as rest.
    */
   readonly busyMs?: () => number
   /** A job that throws is our own mistake: the owner decides what becomes of the process. */
   readonly onError: (error: unknown) => void
 }
 
-/** Times that a job rests for as long as it was busy. */
-const restShare = 9
+/** From start to start, in times that a job was busy. */
+const busyShare = 10
 
 /** Creates a trigger for `job`. */
 export function createTrigger(job: () => Promise<void> | void, options: TriggerOptions): Trigger {
@@ -33,12 +33,13 @@ export function createTrigger(job: () => Promise<void> | void, options: TriggerO
   let stopped = false
   let running: Promise<void> | undefined
   let cancelTimer: CancelTimer | undefined
+  let lastStartMs = Number.NEGATIVE_INFINITY
   let lastEndMs = Number.NEGATIVE_INFINITY
 
   const schedule = (): void => {
     if (stopped || running !== undefined || cancelTimer !== undefined) return
-    const pauseMs = Math.max(intervalMs, restShare * busyMs())
-    const delayMs = Math.max(0, lastEndMs + pauseMs - clock.monotonicMs())
+    const notBeforeMs = Math.max(lastEndMs + intervalMs, lastStartMs + busyShare * busyMs())
+    const delayMs = Math.max(0, notBeforeMs - clock.monotonicMs())
     cancelTimer = clock.setTimer(delayMs, () => {
       cancelTimer = undefined
       running = run().then(() => {
@@ -49,6 +50,7 @@ export function createTrigger(job: () => Promise<void> | void, options: TriggerO
   }
   const run = async (): Promise<void> => {
     wanted = false
+    lastStartMs = clock.monotonicMs()
     try {
       await job()
     } catch (error) {

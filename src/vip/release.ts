@@ -139,15 +139,23 @@ function takeAway({ ledger, pools, nowMs }: ReleaseInput, { address }: LedgerEnt
   }
 }
 
+// Never longer from now than the pool says now: its `hold` may have been shortened, and the clock set back.
+function holdUntilMs({ address, hold }: LedgerEntry, pools: Pools, nowMs: number): number {
+  const pool = pools.poolOf(address)
+  return hold === undefined || pool === undefined ? 0 : Math.min(hold.untilMs, nowMs + pool.holdSeconds * 1000)
+}
+
 // Vip objects that nobody claims: on hold until a certain time, or to be deleted.
 function sweep({ ledger, pools, nowMs, withdrawn }: ReleaseInput): Pick<Releases, 'freed' | 'wakeAtMs'> {
   const freed = new Set<Ip>()
   let wakeAtMs: number | undefined
   for (const entry of ledger.entries()) {
     if (entry.vip === undefined || entry.frozen !== undefined || entry.claims.length > 0) continue
-    if (entry.hold !== undefined && entry.hold.untilMs > nowMs && pools.poolOf(entry.address) !== undefined)
-      wakeAtMs = Math.min(wakeAtMs ?? entry.hold.untilMs, entry.hold.untilMs)
-    else if (withdrawn(entry.name)) freed.add(entry.address)
+    const untilMs = holdUntilMs(entry, pools, nowMs)
+    if (entry.hold !== undefined && untilMs > nowMs) {
+      wakeAtMs = Math.min(wakeAtMs ?? untilMs, untilMs)
+      if (untilMs !== entry.hold.untilMs) ledger.holdFor(entry.address, { ...entry.hold, untilMs })
+    } else if (withdrawn(entry.name)) freed.add(entry.address)
   }
   return { freed, wakeAtMs }
 }

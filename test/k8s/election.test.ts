@@ -131,6 +131,7 @@ function simulatedServer(clock: VirtualClock, random: () => number, trouble: Tro
 
   const clientOf = (candidate: number): KubeClient => ({
     server: 'simulated',
+    onReturn: () => {},
     close: () => {},
     stream: () => Promise.resolve(err(localError('Unreachable', 'no streams here'))),
     request: (request) =>

@@ -33,6 +33,7 @@ const start: ReflectorInput = { type: 'start' }
 const lastPage: ReflectorInput = { type: 'page', resourceVersion: '10' }
 const firstPage: ReflectorInput = { type: 'page', resourceVersion: '10', continueToken: 'c1' }
 const progress: ReflectorInput = { type: 'progress', resourceVersion: '11' }
+const returned: ReflectorInput = { type: 'server-returned' }
 const timer: ReflectorInput = { type: 'timer' }
 const confirm: ReflectorInput = { type: 'confirm' }
 const ended = (cause?: KubeError, openForMs = 0, events = 0): ReflectorInput => ({
@@ -148,6 +149,18 @@ test.each<[string, readonly ReflectorInput[], readonly unknown[]]>([
   ],
   ['a stop cancels', [start, lastPage, { type: 'stop' }], [{ type: 'cancel' }]],
   ['and nothing happens after it', [start, { type: 'stop' }, lastPage, confirm, timer], []],
+  [
+    'when the server returns, a silent watch is opened again',
+    [start, lastPage, progress, returned],
+    [{ type: 'cancel' }, watchFrom('11')],
+  ],
+  [
+    'and a page is asked for again',
+    [start, firstPage, returned],
+    [{ type: 'cancel' }, { type: 'list', page: { limit: 500, continueToken: 'c1' } }],
+  ],
+  ['or the list begun anew where there was none yet', [start, returned], [{ type: 'cancel' }, ...wholeList]],
+  ['and nobody waits any longer', [start, failed(unreachable), returned], [{ type: 'cancel' }, ...wholeList]],
   ['an answer that comes too late changes nothing', [start, lastPage, failed(broken)], []],
 ])('%s', (_what, inputs, actions) => {
   expect(run(inputs)[1]).toEqual(actions)
@@ -182,7 +195,7 @@ const anyError = fc.constantFrom(
   error(200, 'NotKubernetes'),
 )
 const anyInput: fc.Arbitrary<ReflectorInput> = fc.oneof(
-  fc.constantFrom(start, lastPage, firstPage, progress, timer, confirm),
+  fc.constantFrom(start, lastPage, firstPage, progress, timer, confirm, returned),
   anyError.map(failed),
   fc
     .tuple(fc.option(anyError, { nil: undefined }), fc.constantFrom(0, 10_000), fc.nat(2))
@@ -204,12 +217,13 @@ test('over any inputs: whole lists only, confirmations by later lists, and no tw
           const possible =
             (input.type === 'start' && busy === 'nothing') ||
             input.type === 'confirm' ||
+            input.type === 'server-returned' ||
             ((input.type === 'page' || input.type === 'list-failed') && busy === 'list') ||
             ((input.type === 'progress' || input.type === 'watch-ended') && busy === 'watch') ||
             (input.type === 'timer' && busy === 'timer')
           if (!possible) continue
           if (input.type === 'confirm') asked++
-          else if (input.type !== 'progress') busy = 'nothing'
+          else if (input.type !== 'progress' && input.type !== 'server-returned') busy = 'nothing'
           const [next, actions] = reflectorStep(state, input)
           state = next
           for (const action of actions) {

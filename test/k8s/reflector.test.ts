@@ -2,7 +2,7 @@
 
 import type { ServerResponse } from 'node:http'
 import { afterEach, expect, test } from 'vitest'
-import { createKubeClient } from '../../src/k8s/client.ts'
+import { createKubeClient, type KubeClient } from '../../src/k8s/client.ts'
 import { identityOf } from '../../src/k8s/json.ts'
 import { type Reflector, startReflector } from '../../src/k8s/reflector.ts'
 import { resources } from '../../src/k8s/resources.ts'
@@ -25,6 +25,7 @@ afterEach(async () => {
 
 interface Followed {
   readonly server: ScriptedServer
+  readonly client: KubeClient
   readonly reflector: Reflector
   /** Names, as they are swapped, put and removed. */
   readonly told: string[]
@@ -87,7 +88,7 @@ async function follow(
   })
   const by = (watch: boolean) => (): readonly SeenRequest[] =>
     server.seen.filter(({ query }) => query.has('watch') === watch)
-  return { server, reflector, told, warned, watches: by(true), lists: by(false) }
+  return { server, client, reflector, told, warned, watches: by(true), lists: by(false) }
 }
 
 const nodeList = (...names: readonly string[]) => ({
@@ -133,6 +134,29 @@ test('a watch that the server forgot to end is opened again, from the last bookm
   expect(watches()[1]?.query.get('resourceVersion')).toBe('77')
   expect(lists()).toHaveLength(1)
   expect(told).toEqual(['swap n1 @10'])
+})
+
+test('a watch that went silent with the server is opened again as soon as the server answers anything', async () => {
+  let isAway = false
+  const { watches, lists, client } = await follow(
+    {
+      list: (response) => (isAway ? response.destroy() : sendJson(response, 200, nodeList('n1'))),
+      watch: (response) => silence(response),
+    },
+    { speed: 1 },
+  )
+  await until('the watch is open', () => watches().length === 1)
+  const ask = (): Promise<unknown> => client.request({ method: 'GET', path: '/api/v1/nodes' })
+  await ask()
+  expect(watches()).toHaveLength(1)
+  isAway = true
+  await ask()
+  isAway = false
+  await ask()
+  await until('the watch was opened again', () => watches().length === 2)
+  expect(watches()[1]?.query.get('resourceVersion')).toBe('10')
+  // One at the start, and what the test asked: a GET on a connection that broke is sent twice.
+  expect(lists().length).toBeLessThanOrEqual(5)
 })
 
 test('events before a break are kept, and the watch continues after them', async () => {

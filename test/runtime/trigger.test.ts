@@ -64,7 +64,7 @@ describe('a trigger', () => {
     expect(runsAt).toEqual([0, 200])
   })
 
-  test('rests nine times as long as the last run kept the thread busy, if that is more than its interval', async () => {
+  test('starts no sooner than after ten times as long as the last run kept the thread busy, if that is more than its interval', async () => {
     const clock = createVirtualClock()
     const runsAt: number[] = []
     const busyMs = [50, 1]
@@ -74,14 +74,37 @@ describe('a trigger', () => {
       busyMs: () => busyMs[runsAt.length - 1] ?? 0,
       onError: rethrow,
     })
-    for (const untilNextMs of [449, 1, 99, 1]) {
+    for (const untilNextMs of [499, 1, 99, 1]) {
       trigger.pull()
       clock.advance(0)
       await settle()
       clock.advance(untilNextMs)
       await settle()
     }
-    expect(runsAt).toEqual([0, 450, 550])
+    expect(runsAt).toEqual([0, 500, 600])
+  })
+
+  test('counts as rest what a run only waits for', async () => {
+    const clock = createVirtualClock()
+    const runsAt: number[] = []
+    let finish = (): void => {}
+    const trigger = createTrigger(
+      () => {
+        runsAt.push(clock.monotonicMs())
+        return new Promise<void>((resolve) => {
+          finish = resolve
+        })
+      },
+      { clock, busyMs: () => 50, onError: rethrow },
+    )
+    trigger.pull()
+    clock.advance(0)
+    trigger.pull()
+    clock.advance(2000)
+    finish()
+    await settle()
+    clock.advance(0)
+    expect(runsAt).toEqual([0, 2000])
   })
 
   test('hands errors to its owner and goes on', async () => {

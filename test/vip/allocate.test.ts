@@ -671,6 +671,31 @@ describe('hold', () => {
     expect(at.vips()).toEqual(['10.0.0.0'])
   })
 
+  test('a clock that is set back by hours does not make it wait longer than a hold', () => {
+    const at = released()
+    const backMs = -10 * 3_600_000
+    at.settle(backMs)
+    expect(at.controller.allocation(backMs).wakeAtMs).toBe(backMs + 60_000)
+    at.settle(backMs + 60_000)
+    expect(at.vips()).toEqual(['10.0.0.0'])
+  })
+
+  test('a clock that is set forward by hours ends it', () => {
+    const at = released()
+    at.settle(10 * 3_600_000)
+    expect(at.vips()).toEqual(['10.0.0.0'])
+  })
+
+  test('a hold that is shortened, or taken back, counts for those who wait', () => {
+    const at = released()
+    at.editPool('default', { holdSeconds: 10 })
+    at.settle(2000)
+    expect(at.controller.allocation(2000).wakeAtMs).toBe(12_000)
+    at.editPool('default', { holdSeconds: 0 })
+    at.settle(3000)
+    expect(at.vips()).toEqual(['10.0.0.0'])
+  })
+
   test('who asks for it by address is told what it waits for', () => {
     const at = released()
     at.world.put('services', service('stranger', { annotations: { 'bellhop.io/ips': '10.0.0.1' } }))

@@ -11,6 +11,7 @@ import type {
   TableName,
 } from '../bgp/speaker/protocol.ts'
 import type { ClusterChanges, ClusterView } from '../k8s/objects.ts'
+import type { PortRedirect } from '../nftables/port-redirect.ts'
 import type { Planner } from '../plan/plan.ts'
 import type { Plan, PlanContext, PlanStep, TableChange } from '../plan/types.ts'
 import { createWithdrawGuard, type GuardLimits } from './withdraw-guard.ts'
@@ -47,10 +48,12 @@ export interface AnnouncerOptions {
   readonly speaker: Speaker
   /** A step would withdraw too much at once: `confirmed` is to be called when fresh lists are in the view. */
   readonly onGuarded: (vips: ReadonlySet<string>) => void
+  /** Leads what routers dial to the port that the speaker listens on, where a BgpConf asks for it. */
+  readonly redirect?: Pick<PortRedirect, 'set' | 'problem'>
 }
 
 /** Creates the announcer of one replica; it owns the order of what `speaker` is told. */
-export function createAnnouncer({ planner, speaker, onGuarded }: AnnouncerOptions): Announcer {
+export function createAnnouncer({ planner, speaker, onGuarded, redirect }: AnnouncerOptions): Announcer {
   const sessions = new Map<string, SessionStatus>()
   const ranges = new Map<string, RangeStatus>()
   /** Vips that left the plan, with the revision that carried their withdrawal. */
@@ -84,7 +87,7 @@ export function createAnnouncer({ planner, speaker, onGuarded }: AnnouncerOption
     sessions,
     ranges,
     plan: () => plan,
-    listenError: () => listenError,
+    listenError: () => listenError ?? redirect?.problem(),
     guarded: guard.heldVips,
     isWithdrawn: (vip) =>
       plan !== undefined &&
@@ -111,6 +114,8 @@ export function createAnnouncer({ planner, speaker, onGuarded }: AnnouncerOption
       for (const table of plan.tables.keys()) unused.delete(table)
       // Closing sessions withdraws, too: while something is held back, they stay as they are.
       if (guard.heldVips.size === 0) configure(plan)
+      const from = view.bgpConfs.get('default')?.redirectFromPort
+      redirect?.set(from === undefined || told === undefined ? undefined : { from, config: told })
       if (previous === undefined) speaker.send({ type: 'ready' })
       if (tripped) onGuarded(guard.heldVips)
       return step.changedVips

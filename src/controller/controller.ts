@@ -17,10 +17,12 @@ import { createControllerMetrics } from '../metrics/controller-metrics.ts'
 import type { Product } from '../migrate/migrate.ts'
 import { parseRouterId, type RouterId } from '../net/asn.ts'
 import { familyOf } from '../net/ip.ts'
+import { keepPortRedirect } from '../nftables/port-redirect.ts'
 import type { LivenessFacts } from '../plan/liveness-report.ts'
 import { createPlanner } from '../plan/plan.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
+import type { Exec } from '../runtime/exec.ts'
 import type { Log } from '../runtime/log.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import { askHealth, createHealthChecker, type HealthChecker } from './health-checks.ts'
@@ -53,6 +55,7 @@ export interface ControllerConfig {
 
 export interface ControllerDeps {
   readonly clock: Clock
+  readonly exec: Exec
   readonly random: Random
   readonly log: Log
   /** Ends the replica. */
@@ -87,9 +90,11 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     hostname: config.node,
     ...(config.recordDirectory === undefined ? {} : { recordDirectory: config.recordDirectory }),
   })
+  const redirect = keepPortRedirect({ exec: deps.exec, clock, log, onChange: () => reporter.pull() })
   const announcer = createAnnouncer({
     planner: createPlanner(),
     speaker,
+    redirect,
     onGuarded: (vips) => void rounds.confirmWithdrawals(vips.size),
   })
   const { serviceClass, name, node } = config
@@ -173,6 +178,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
       adoption?.stop(),
       server?.stop(),
       speaker.stop('controller stops'),
+      redirect.stop(),
       presence.stop(),
     ])
     await Promise.all([election.stopped, presence.left])

@@ -156,6 +156,8 @@ export interface BgpConf {
   readonly routerId?: RouterId
   readonly listenPort: number
   readonly listenAddresses: readonly Ip[]
+  /** Where BgpPeers dial although another daemon has that port: led to listenPort. Absent = nothing is led anywhere. */
+  readonly redirectFromPort?: number
   readonly gracefulRestart: GracefulRestartSpec
   readonly origin: 'IGP' | 'INCOMPLETE'
   /** 0 = no cap. */

@@ -17,6 +17,7 @@ import {
   planOpening,
   type TableName,
 } from './openings.ts'
+import { redirectTable } from './port-redirect.ts'
 import {
   desiredTable,
   type OwnTable,
@@ -201,10 +202,11 @@ export async function removeNft(exec: Exec): Promise<Result<readonly string[], N
   const chains = await list(['chains'], exec)
   if (!chains.ok) return holdsNothing(chains.error) ? ok([]) : chains
   const removed: string[] = []
-  if (tablesWithChains(chains.value).has(keyOf(ownTable))) {
-    const gone = await run(renderRemoval, exec)
+  for (const key of [keyOf(ownTable), `inet ${redirectTable}`]) {
+    if (!tablesWithChains(chains.value).has(key)) continue
+    const gone = await run(`delete table ${key}\n`, exec)
     if (!gone.ok) return gone
-    removed.push(keyOf(ownTable))
+    removed.push(key)
   }
   for (const [key, name] of new Map(
     forwardChains(chains.value)

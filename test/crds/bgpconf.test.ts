@@ -12,6 +12,7 @@ describe('a BgpConf is accepted', () => {
     ['with an AS number alone', '{asn: 64512}'],
     ['with a four-octet AS number', '{asn: 4200000000}'],
     ['that never listens', '{asn: 64512, listenPort: 0}'],
+    ['beside another BGP daemon', '{asn: 64512, listenPort: 1179, redirectFromPort: 179}'],
     ['with addresses of both families to listen on', '{asn: 64512, listenAddresses: ["10.0.0.5", "fd00::5"]}'],
     ['with named communities', '{asn: 64512, communities: {premium: "64512:100", large-eu: "64512:1:2"}}'],
     ['with a null where nothing is wanted', '{asn: 64512, routerId: null}'],
@@ -67,6 +68,12 @@ describe('a BgpConf is refused', () => {
     [
       '{asn: 1, routerId: "::1"}',
       ['spec.routerId: Invalid value: "string": must be written as an IPv4 address other than 0.0.0.0'],
+    ],
+    [
+      '{asn: 1, redirectFromPort: 179}',
+      [
+        'spec.redirectFromPort: Invalid value: "object": leads connections to listenPort, which must be another port and not 0',
+      ],
     ],
     [
       '{asn: 1, listenPort: 65536}',

@@ -3,6 +3,7 @@
 import { hostname } from 'node:os'
 import { runController } from '../../controller/controller.ts'
 import type { Product } from '../../migrate/migrate.ts'
+import { systemExec } from '../../runtime/exec.ts'
 import type { LogLevel } from '../../runtime/log.ts'
 import { systemClock } from '../../runtime/system-clock.ts'
 import { credentialsFrom } from '../credentials.ts'
@@ -39,6 +40,6 @@ export const controllerVerb = (flags: ControllerFlags): Promise<void> =>
         bfd: flags.bfd,
         version,
       },
-      { clock: systemClock, random: Math.random, log, signal },
+      { clock: systemClock, random: Math.random, exec: systemExec, log, signal },
     ),
   )

@@ -18,7 +18,9 @@ export function parseBgpConf(raw: unknown, meta: ObjectMeta, spec: Fields): BgpC
   const guard = spec.object('withdrawGuard')
   const gracefulRestart =
     gracefulRestartAt(spec, 'gracefulRestart', { enabledByDefault: false }) ?? defaultGracefulRestart
+  const redirectFromPort = spec.integer('redirectFromPort', { min: 1, max: 65_535 })
   const conf = {
+    ...(redirectFromPort === undefined ? {} : { redirectFromPort }),
     listenPort: spec.integer('listenPort', { min: 0, max: 65_535 }) ?? 179,
     listenAddresses: ipsAt(spec, 'listenAddresses'),
     gracefulRestart,

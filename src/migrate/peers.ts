@@ -1,5 +1,5 @@
-// What is the same for routers of both products: our own AS number is a property of the cluster in Bellhop, one address is one session
-// for the whole cluster, and what only eBGP knows is left away on iBGP. Turns drafts of peers into BgpConf and BgpPeers.
+// What is the same for routers of both products: our own AS number is a property of the cluster in Bellhop, one address and port is one
+// session for the whole cluster, and what only eBGP knows is left away on iBGP. Turns drafts of peers into BgpConf and BgpPeers.
 
 import type { RawObject } from '../k8s/json.ts'
 import type { LabelSelector } from '../k8s/objects.ts'
@@ -34,7 +34,7 @@ export interface Peers {
 }
 
 /**
- * One peer for each address. Where several objects speak to one address, as they do when every rack or node has its own, they are
+ * One peer for each address and port. Where several objects speak to one, as they do when every rack or node has its own, they are
  * one session to Bellhop: equal ones are united, others can not be had at once.
  * @param clusterAsn the AS number that is written down for the cluster; without it the one that most peers use
  */
@@ -43,7 +43,9 @@ export function settlePeers(drafts: readonly PeerDraft[], clusterAsn: number | u
   const merged: PeerDraft[] = []
   const mergedInto = new Map<string, string>()
   for (const draft of drafts) {
-    const index = peers.findIndex(({ address }) => address === draft.address)
+    const index = peers.findIndex(
+      ({ address, spec }) => address === draft.address && spec['port'] === draft.spec['port'],
+    )
     const first = peers[index]
     if (first === undefined) {
       peers.push(draft)
@@ -54,7 +56,7 @@ export function settlePeers(drafts: readonly PeerDraft[], clusterAsn: number | u
       draft.source.spec.note(
         'problem',
         '',
-        `left out: ${first.name} speaks to ${draft.address} already, with other settings. Bellhop has one session for each router address: make the settings equal`,
+        `left out: ${first.name} speaks to ${draft.address} already, with other settings. Bellhop has one session for each address and port of a router: make the settings equal`,
       )
       continue
     }

@@ -46,14 +46,15 @@ const placeText = ({ address, zone }: Pick<PeerConfig, 'address' | 'zone'>): str
   zone === undefined ? address : `${address}%${zone}`
 
 /**
- * This replica's entries for a range: one for each router that has connected, and one without an address for the range itself, where
- * there is no router or something to be said of one that is gone.
+ * This replica's entries for a range: one for each router that has its session, or had it a moment ago; and one without an address for
+ * the range itself, where there is no router or something to be said of one that is gone. A router that fails again and again has no
+ * entry, which would come and go with each attempt: what it fails of stands in that of the range.
  */
 export function ownRangeSessions({ sessions, ranges, replica }: ReportInput, { name }: PeerRange): readonly Entry[] {
   const { name: speaker, sinceMs } = replica
   const lastError = ranges?.get(name)?.lastError
   const routers = [...sessions.values()]
-    .filter(({ dynamic }) => dynamic?.range === name)
+    .filter(({ dynamic, establishedCount }) => dynamic?.range === name && establishedCount > 0)
     .map((session) => ({ speaker, remoteAddress: session.dynamic?.remote ?? '', ...entryOf(session) }))
     .sort((a, b) => (a.remoteAddress < b.remoteAddress ? -1 : 1))
   if (routers.length > 0 && lastError === undefined) return routers
@@ -304,11 +305,12 @@ function rangeCondition(input: ReportInput, peer: BgpPeer): Judged {
       reason,
       `${failed.speaker}, ${failed.remote}: ${failed.state}${failed.lastError === '' ? '' : `, ${failed.lastError}`}`,
     )
-  const last = refused === undefined ? '' : `; the last attempt, at ${refused.speaker}: ${refused.lastError}`
-  if (established.length === 0) return no(reason, `no router has connected from ${addressRange}${last}`)
+  const last = refused === undefined ? '' : `the last one that failed, at ${refused.speaker}: ${refused.lastError}`
+  const also = last === '' ? '' : `; ${last}`
+  if (established.length === 0) return no(reason, `no router has connected from ${addressRange}${also}`)
   if (without.length > 0)
-    return no(reason, `no router has connected from ${addressRange} to ${shortList(without, 3, 512)}${last}`)
-  return { type: 'Established', status: 'True', reason: 'Established', message: '' }
+    return no(reason, `no router has connected from ${addressRange} to ${shortList(without, 3, 512)}${also}`)
+  return { type: 'Established', status: 'True', reason: 'Established', message: last }
 }
 
 // Whether the router can be expected to use what it is told: our own address as next hop is one, and a node's is on the session's network.

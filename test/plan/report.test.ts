@@ -416,7 +416,9 @@ describe('a BgpPeer', () => {
       expect(condition('BgpPeer/leaf leader', 'Established', scene(one.sessions, one))).toBe(
         'False SomeNotEstablished: no router has connected from 10.1.0.0/24 to c2',
       )
-      const failing = scene(new Map([router(1, up), router(2, { ...down, lastError: 'hold timer expired' })]))
+      const failing = scene(
+        new Map([router(1, up), router(2, { ...down, establishedCount: 1, lastError: 'hold timer expired' })]),
+      )
       expect(condition('BgpPeer/leaf leader', 'Established', failing)).toBe(
         'False SomeNotEstablished: c1, 10.1.0.2: Active, hold timer expired',
       )
@@ -424,7 +426,15 @@ describe('a BgpPeer', () => {
         ranges: new Map([['leaf', { ...range, lastError: '10.1.0.9: the router says its AS is 65010' }]]),
       })
       expect(condition('BgpPeer/leaf leader', 'Established', left)).toBe(
-        'False NotEstablished: no router has connected from 10.1.0.0/24; the last attempt, at c1: 10.1.0.9: the router says its AS is 65010',
+        'False NotEstablished: no router has connected from 10.1.0.0/24; the last one that failed, at c1: 10.1.0.9: the router says its AS is 65010',
+      )
+      // A router that never had a session is not counted among those that have one, whatever becomes of the next attempt.
+      const trying = scene(new Map([router(1, up), router(9, down)]), {
+        ranges: new Map([['leaf', { ...range, lastError: '10.1.0.9: refused' }]]),
+      })
+      expect(statusOf('BgpPeer/leaf leader', trying)).toMatchObject({ sessionsSummary: '1/1', message: '' })
+      expect(condition('BgpPeer/leaf leader', 'Established', trying)).toBe(
+        'True Established: the last one that failed, at c1: 10.1.0.9: refused',
       )
       expect(statusOf('BgpPeer/leaf replica', left)).toMatchObject({
         sessions: [{ remoteAddress: '', lastError: '10.1.0.9: the router says its AS is 65010' }],

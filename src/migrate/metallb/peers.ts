@@ -70,7 +70,11 @@ export function metalLbPeer(source: Source, profiles: BfdProfiles): PeerDraft | 
 }
 
 function peerAddress(spec: Cursor): string | undefined {
-  spec.drop('interface', 'Bellhop needs the address of the router: BGP unnumbered is not supported', 'problem')
+  spec.drop(
+    'interface',
+    'Bellhop needs the address of the router; one that connects by itself can have a BgpPeer with addressRange fe80::/10',
+    'problem',
+  )
   const text = spec.text('peerAddress')
   if (text === undefined || text === '') return undefined
   const refusal = routerRefusal(text)

@@ -68,6 +68,7 @@ function report(size: TableSize, peers: number, all: readonly Series[]): void {
       octets.toFixed(2),
       figure((octets * paths) / least),
       figure(warm((run) => run.after.residentMb, series)),
+      figure(warm((run) => run.after.anonymousMb, series)),
       figure(warm((run) => run.after.residentPeakMb, series)),
       figure(warm((run) => run.superfluous, series)),
     ]
@@ -82,6 +83,7 @@ function report(size: TableSize, peers: number, all: readonly Series[]): void {
     'octets/path',
     'to packed',
     'MB',
+    'anonymous',
     'peak MB',
     'superfluous',
   ]

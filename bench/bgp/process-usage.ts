@@ -5,6 +5,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 export interface Usage {
   readonly cpuSeconds: number
   readonly residentMb: number
+  /** Of that, what no file backs: without the pages of programs, which processes share and the kernel can drop. */
+  readonly anonymousMb: number
   /** The most it ever was, all processes' maxima added. */
   readonly residentPeakMb: number
 }
@@ -16,6 +18,7 @@ const ticksPerSecond = 100
 export function usageOf(pid: number): Usage {
   let cpuSeconds = 0
   let residentMb = 0
+  let anonymousMb = 0
   let residentPeakMb = 0
   for (const member of [pid, ...descendantsOf(pid)]) {
     const [, fields = ''] = readFileSync(`/proc/${member}/stat`, 'utf8').split(/\) /)
@@ -23,9 +26,10 @@ export function usageOf(pid: number): Usage {
     cpuSeconds += (Number(values[11]) + Number(values[12])) / ticksPerSecond
     const status = readFileSync(`/proc/${member}/status`, 'utf8')
     residentMb += kilobytes(status, 'VmRSS') / 1024
+    anonymousMb += kilobytes(status, 'RssAnon') / 1024
     residentPeakMb += kilobytes(status, 'VmHWM') / 1024
   }
-  return { cpuSeconds, residentMb, residentPeakMb }
+  return { cpuSeconds, residentMb, anonymousMb, residentPeakMb }
 }
 
 const kilobytes = (status: string, key: string): number =>

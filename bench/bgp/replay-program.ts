@@ -93,14 +93,15 @@ function timed(socket: Socket): void {
 function serve(socket: Socket): void {
   socket.setNoDelay(true)
   socket.on('error', () => socket.destroy())
-  let seen = 0
+  let seen: Uint8Array = new Uint8Array(0)
   let started = false
   socket.write(open)
   socket.write(keepAlive)
   socket.on('data', (chunk: Uint8Array) => {
-    seen += chunk.length
-    // An OPEN is at least 29 octets, and a KEEPALIVE follows it in a segment of its own, because it answers ours.
-    if (started || seen < 29 + 19 || chunk.at(-1) !== 4) return
+    if (started) return
+    seen = Buffer.concat([seen, chunk])
+    const openLength = ((seen[16] ?? 0) << 8) | (seen[17] ?? 0)
+    if (seen.length < 18 || seen.length < openLength + keepAlive.length) return
     started = true
     if (options.timed === true) timed(socket)
     else {

@@ -151,8 +151,10 @@ export function keepForwardRules(options: KeeperOptions, deps: KeeperDeps): Forw
   }
   const nextMs = (): number => {
     const intervalMs = facts.lastError === undefined ? options.checkIntervalMs : retryMs
-    const dueInMs = Math.max(1, intervalMs - (clock.monotonicMs() - lookedMs))
-    return deps.generation === undefined ? dueInMs : Math.min(pollMs, dueInMs)
+    const leftMs = intervalMs - (clock.monotonicMs() - lookedMs)
+    if (deps.generation === undefined) return Math.max(1, leftMs)
+    // A look that is due and has not begun is superfluous until the generation moves.
+    return leftMs <= 0 ? pollMs : Math.min(pollMs, leftMs)
   }
   const rest = (waitMs: number | undefined): Promise<void> =>
     new Promise((resolve) => {

@@ -41,7 +41,7 @@ export function parseBgpPeer(raw: unknown, meta: ObjectMeta, spec: Fields): BgpP
     status: asObject(asObject(raw)?.['status']) ?? {},
   }
   // The port of the host may be the controller's, or another routing daemon's.
-  if (rest.speaker === 'node' && rest.passive)
+  if (rest.speaker === 'node' && rest.passive && target?.addressRange === undefined)
     spec.refuse('nodes dial and do not listen: a peer with speaker node cannot be passive', 'passive')
   if (target === undefined || asn === undefined) return undefined
   const { family: _, ...place } = target

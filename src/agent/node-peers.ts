@@ -2,7 +2,7 @@
 // Only where a peer selects the node is there a speaker, with its view of the cluster and its thread; all other agents stay small.
 
 import type { SessionStatus } from '../bgp/speaker/protocol.ts'
-import { createClusterStore } from '../k8s/cluster-store.ts'
+import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
 import { matchesSelector } from '../k8s/objects.ts'
 import { createTrigger } from '../runtime/trigger.ts'
 import type { NodeSpeaker, NodeSpeakerOptions } from './node-speaker.ts'
@@ -85,7 +85,7 @@ export function followNodePeers(options: NodeSpeakerOptions): NodePeers {
     died,
     sessions: () => speaker?.sessions() ?? noSessions,
     facts: () => {
-      if (speaker === undefined) return {}
+      if (speaker === undefined) return unknownPeers(store)
       const problem = speaker.problem()
       const established = [...speaker.sessions().values()].filter(({ state }) => state === 'Established').length
       return {
@@ -106,4 +106,11 @@ export function followNodePeers(options: NodeSpeakerOptions): NodePeers {
       await speaker?.stop('ending')
     },
   }
+}
+
+/** Why nothing is known of BgpPeers, if that is so for a reason: missing rights, or CRDs that are older than this program. */
+function unknownPeers(store: ClusterStore): NodePeersFacts {
+  if (store.synced()) return {}
+  const error = [...store.facts().kinds.values()].map(({ lastError }) => lastError).find((each) => each !== undefined)
+  return error === undefined ? {} : { problem: `waiting for the first list of BgpPeers: ${error.message}` }
 }

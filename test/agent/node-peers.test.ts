@@ -78,9 +78,9 @@ const remove = (kind: string, name: string): unknown =>
 let attested: Readonly<Record<string, string>> = {}
 const toldOfRules = new Set<() => void>()
 
-async function start(node: string): Promise<NodePeers> {
+async function start(node: string, account = 'bellhop-agent'): Promise<NodePeers> {
   const stopping = new AbortController()
-  const token = cluster.server.serviceAccountToken('bellhop-system', 'bellhop-agent')
+  const token = cluster.server.serviceAccountToken('bellhop-system', account)
   const nodePeers = followNodePeers({
     ...{ client: await cluster.connect({ token }), namespace: 'bellhop-system', node },
     ...{ clock: systemClock, random: () => 0.5, log: silentLog, signal: stopping.signal, onChange: () => {} },
@@ -159,6 +159,15 @@ test('without the rights of deploy/node-speakers an agent says what it lacks, an
   expect(agent.notReady()).toContain('BGP is waiting for the first list of')
   expect(router.sessions()).toEqual([])
   grant('node-speakers/rbac.yaml')
+})
+
+test('an agent that may not even look for such peers says so', async () => {
+  const metadata = { name: 'stranger', namespace: 'bellhop-system' }
+  cluster.server.objects.put({ apiVersion: 'v1', kind: 'ServiceAccount', metadata })
+  const agent = await start('n1', 'stranger')
+  await becomes('the reason', () => agent.facts().problem?.includes('forbidden') === true, agent.facts)
+  expect(agent.facts().problem).toMatch(/^waiting for the first list of BgpPeers: /)
+  expect(agent.notReady()).toBe(undefined)
 })
 
 test('an agent that no peer selects has no speaker', async () => {

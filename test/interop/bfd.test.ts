@@ -126,6 +126,36 @@ const cell = (kind: Kind, name: BfdName, run: () => Promise<void>): void =>
     await run()
   })
 
+// FRR's bfdd knows no authentication.
+describeWith(
+  { netns: true, programs: [...programsOf('bird'), 'iptables', 'ip6tables'] },
+  'Authenticated BFD with bird',
+  () => {
+    const password = 'twenty octets of key'
+    test.each(['keyed-sha1', 'meticulous-keyed-sha1'] as const)(
+      '%s comes up and stays, and a key that changes on one side ends it',
+      async (type) => {
+        const key = { type, keyId: 7, password }
+        const begun = await begin('bird', {
+          neighbor: { bfdAuthentication: key },
+          peer: { bfd: { ...fast, authentication: key } },
+        })
+        await allUp('bird', begun)
+        for (const vip of vips) await begun.holds(vip, [101, 102])
+        expect(begun.speaker().status('tor')).toMatchObject({ bfd: 'Up', establishedCount: 1 })
+        reconfigure(begun, { bfd: { ...fast, authentication: { ...key, password: 'another key' } } })
+        await begun.speaker().waitForStatus('tor', 'down', ({ bfd }) => bfd === 'Down', soonMs)
+        await waitFor(async () => !(await bfdOf('bird', begun)).up, {
+          what: 'BFD down at the router',
+          timeoutMs: soonMs,
+        })
+        reconfigure(begun, { bfd: { ...fast, authentication: key } })
+        await allUp('bird', begun)
+      },
+    )
+  },
+)
+
 for (const kind of ['frr', 'bird'] as const)
   describeWith({ netns: true, programs: [...programsOf(kind), 'iptables', 'ip6tables'] }, `BFD with ${kind}`, () => {
     for (const [name, options] of [

@@ -1,6 +1,7 @@
 // BFD for the peers that ask for it: which sessions there are, and what their states mean for BGP (RFC 5882 section 4). BGP does not
 // wait for BFD; a path that was up and is not any more ends the session; a router that takes BFD down on purpose does not.
 
+import type { BfdAuthentication } from '../../bfd/authentication.ts'
 import { type BfdEngine, createBfdEngine } from '../../bfd/engine.ts'
 import type { OnLink } from '../../bfd/on-link.ts'
 import { type BfdState, bfdDiagnostics } from '../../bfd/packet.ts'
@@ -115,15 +116,27 @@ const ttlMax = 255
 export function bfdSessionsOf(peer: PeerConfig, isOnLink: OnLink): readonly BfdSessionConfig[] {
   const { address, zone, sourceAddress, bfd, shutdown } = peer
   if (bfd === undefined) return []
+  const { authentication, ...timers } = bfd
   return waysTo(peer, isOnLink).map((ttlMin) => ({
     key: `${renderPlace(peer)} from ${sourceAddress ?? 'any'}, ${ttlMin === undefined ? 'single hop' : `TTL ${ttlMin}`}`,
     remoteAddress: address,
     ...(zone === undefined ? {} : { zone }),
     ...(sourceAddress === undefined ? {} : { localAddress: sourceAddress }),
     ...(ttlMin === undefined ? {} : { multihop: { ttlMin } }),
-    ...bfd,
+    ...timers,
     adminDown: shutdown !== undefined,
+    ...(authentication === undefined ? {} : { authentication: authenticationOf(authentication) }),
   }))
+}
+
+// A router has one key, and is believed with no other, nor without.
+function authenticationOf({
+  type,
+  keyId,
+  password,
+}: NonNullable<NonNullable<PeerConfig['bfd']>['authentication']>): BfdAuthentication {
+  const key = { id: keyId, secret: new TextEncoder().encode(password) }
+  return { type, send: key, accept: [key], plainForMs: 0 }
 }
 
 /** Least TTLs of packets over several hops; undefined: a single hop. */

@@ -1,7 +1,7 @@
 // The border between the main thread and the worker that owns sockets, timers and sessions: plain data both ways.
 // Commands are level-triggered (a complete configuration, complete routes by key), events report what is.
 
-import type { BfdState } from '../../bfd/packet.ts'
+import type { BfdAuthenticationType, BfdState } from '../../bfd/packet.ts'
 import type { Asn, RouterId } from '../../net/asn.ts'
 import type { Ip } from '../../net/ip.ts'
 import type { Prefix } from '../../net/prefix.ts'
@@ -31,7 +31,17 @@ export interface PeerConfig {
   /** GTSM (RFC 5082): packets from more than this many hops away are dropped; sends TTL 255. */
   readonly ttlSecurityHops?: number
   /** Watch the path to the router (RFC 5880, RFC 5882). Single hop or several follows `ttl` and `ttlSecurityHops`. */
-  readonly bfd?: { readonly transmitMs: number; readonly receiveMs: number; readonly multiplier: number }
+  readonly bfd?: {
+    readonly transmitMs: number
+    readonly receiveMs: number
+    readonly multiplier: number
+    /** Keyed SHA1 (RFC 5880 section 6.7.4): the number of the key, and the key, 1 to 20 octets of UTF-8. */
+    readonly authentication?: {
+      readonly type: BfdAuthenticationType
+      readonly keyId: number
+      readonly password: string
+    }
+  }
   readonly families: readonly Family[]
   readonly addPath: 'auto' | 'require' | 'off'
   readonly gracefulRestart?: { readonly restartSeconds: number; readonly longLivedSeconds: number }

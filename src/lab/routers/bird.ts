@@ -80,7 +80,7 @@ export function renderBirdConfiguration(options: RouterOptions): string {
   merge paths on limit ${multipathMax};
   ipv${family} { import none; export filter { if source = RTS_BGP then accept; reject; }; };
 }`
-  const bfd = `protocol bfd { interface "*" { interval ${bfdIntervalMs} ms; multiplier ${bfdMultiplier}; }; }`
+  const bfd = `protocol bfd { interface "*" { interval ${bfdIntervalMs} ms; multiplier ${bfdMultiplier};${renderBfdKey(neighbors)} }; }`
   return `${[
     'log stderr all;',
     `router id ${routerId};`,
@@ -165,4 +165,11 @@ export function parseBirdRoutes(text: string): readonly RouterPath[] {
     }
   })
   return sortPaths(paths)
+}
+
+// BIRD has one key an interface, not one a neighbour: that of the first neighbour that has one.
+function renderBfdKey(neighbors: readonly NeighborOptions[]): string {
+  const key = neighbors.find(({ bfdAuthentication }) => bfdAuthentication !== undefined)?.bfdAuthentication
+  if (key === undefined) return ''
+  return ` authentication ${key.type.replaceAll('-', ' ')}; password "${key.password}" { id ${key.keyId}; };`
 }

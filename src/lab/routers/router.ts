@@ -31,6 +31,12 @@ export interface NeighborOptions {
   readonly extendedNextHop?: boolean
   /** BIRD and FRR: drop the session when BFD (100 ms x 3) says so. */
   readonly bfd?: boolean
+  /** BIRD: with this key, by its number (RFC 5880 section 6.7.4). */
+  readonly bfdAuthentication?: {
+    readonly type: 'keyed-sha1' | 'meticulous-keyed-sha1'
+    readonly keyId: number
+    readonly password: string
+  }
 }
 
 export interface RouterOptions {

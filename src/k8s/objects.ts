@@ -191,7 +191,17 @@ export interface BgpPeer {
   }
   readonly ebgpMultihopTtl?: number
   readonly ttlSecurityHops?: number
-  readonly bfd?: { readonly transmitMs: number; readonly receiveMs: number; readonly multiplier: number }
+  readonly bfd?: {
+    readonly transmitMs: number
+    readonly receiveMs: number
+    readonly multiplier: number
+    /** Keyed SHA1 (RFC 5880 section 6.7.4). */
+    readonly authentication?: {
+      readonly type: 'keyed-sha1' | 'meticulous-keyed-sha1'
+      readonly keyId: number
+      readonly secretRef: { readonly name: string; readonly key: string }
+    }
+  }
   readonly families: readonly ('ipv4-unicast' | 'ipv6-unicast')[]
   readonly addPath: 'auto' | 'require' | 'off'
   readonly gracefulRestart?: GracefulRestartSpec

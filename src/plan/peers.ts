@@ -14,6 +14,8 @@ import { decodeUtf8 } from './utf8.ts'
 
 /** TCP-MD5 keys are no longer than this (TCP_MD5SIG_MAXKEYLEN). */
 const passwordBytesMax = 80
+/** RFC 5880 section 4.4. */
+const bfdKeyBytesMax = 20
 
 /** The TTL of packets to routers in our own AS, which may be any number of hops away. */
 const ibgpTtl = 255
@@ -132,7 +134,9 @@ function configOf(
     return refuse('TtlConflict', `ebgpMultihop is set, but AS ${peer.asn} is our own: iBGP sessions need none`)
   const password = passwordOf(peer, view)
   if (!password.ok) return password
-  return ok(sessionOf(peer, conf, { password: password.value, internal, table: tableOf(peer) }))
+  const bfd = bfdOf(peer, view)
+  if (!bfd.ok) return bfd
+  return ok(sessionOf(peer, conf, { password: password.value, bfd: bfd.value, internal, table: tableOf(peer) }))
 }
 
 function addressRefusal(peer: BgpPeer, { listenPort }: BgpConf): string | undefined {
@@ -149,11 +153,14 @@ function addressRefusal(peer: BgpPeer, { listenPort }: BgpConf): string | undefi
     : undefined
 }
 
-function sessionOf(
-  peer: BgpPeer,
-  conf: BgpConf,
-  facts: { readonly password: string | undefined; readonly internal: boolean; readonly table: TableName },
-): PeerConfig | PeerRange {
+interface SessionFacts {
+  readonly password: string | undefined
+  readonly bfd: PeerConfig['bfd']
+  readonly internal: boolean
+  readonly table: TableName
+}
+
+function sessionOf(peer: BgpPeer, conf: BgpConf, facts: SessionFacts): PeerConfig | PeerRange {
   const { address, addressRange, maxSessions } = peer
   if (addressRange !== undefined)
     return { ...sharedOf(peer, conf, prefixFamily(addressRange), facts), range: addressRange, maxSessions }
@@ -173,7 +180,7 @@ function sharedOf(
   peer: BgpPeer,
   conf: BgpConf,
   family: IpFamily,
-  facts: { readonly password: string | undefined; readonly internal: boolean; readonly table: TableName },
+  facts: SessionFacts,
 ): Omit<PeerRange, 'range' | 'maxSessions'> {
   const { timers } = peer
   const graceful = peer.gracefulRestart ?? conf.gracefulRestart
@@ -187,7 +194,7 @@ function sharedOf(
     connectRetrySeconds: timers.connectRetrySeconds,
     ttl: facts.internal ? ibgpTtl : (peer.ebgpMultihopTtl ?? 1),
     ...(peer.ttlSecurityHops === undefined ? {} : { ttlSecurityHops: peer.ttlSecurityHops }),
-    ...(peer.bfd === undefined ? {} : { bfd: peer.bfd }),
+    ...(facts.bfd === undefined ? {} : { bfd: facts.bfd }),
     families: peer.families.length > 0 ? peer.families : [family === 'IPv4' ? 'ipv4-unicast' : 'ipv6-unicast'],
     addPath: peer.addPath,
     ...(graceful.enabled
@@ -209,9 +216,27 @@ export function noConfMessage(view: ClusterView): string {
     : `there is no BgpConf named default; ${others.join(', ')} ${others.length === 1 ? 'is' : 'are'} ignored`
 }
 
+interface SecretText {
+  readonly ref: { readonly name: string; readonly key: string }
+  readonly bytesMax: number
+  /** What takes no more, in an operator's words. */
+  readonly taker: string
+}
+
+const passwordOf = ({ passwordSecretRef: ref }: BgpPeer, view: ClusterView): Result<string | undefined, Refusal> =>
+  ref === undefined ? ok(undefined) : secretText(view, { ref, bytesMax: passwordBytesMax, taker: 'TCP-MD5' })
+
+function bfdOf({ bfd }: BgpPeer, view: ClusterView): Result<PeerConfig['bfd'], Refusal> {
+  if (bfd === undefined) return ok(undefined)
+  const { authentication, ...timers } = bfd
+  if (authentication === undefined) return ok(timers)
+  const { type, keyId, secretRef: ref } = authentication
+  const password = secretText(view, { ref, bytesMax: bfdKeyBytesMax, taker: 'a BFD key' })
+  return password.ok ? ok({ ...timers, authentication: { type, keyId, password: password.value } }) : password
+}
+
 // The message names the Secret and the key, never the value.
-function passwordOf({ passwordSecretRef: ref }: BgpPeer, view: ClusterView): Result<string | undefined, Refusal> {
-  if (ref === undefined) return ok(undefined)
+function secretText(view: ClusterView, { ref, bytesMax, taker }: SecretText): Result<string, Refusal> {
   const secret = secretNamed(view, ref.name)
   if (secret === undefined)
     return err({ reason: 'SecretMissing', message: `there is no Secret ${ref.name} in Bellhop's namespace` })
@@ -220,8 +245,7 @@ function passwordOf({ passwordSecretRef: ref }: BgpPeer, view: ClusterView): Res
   const invalid = (because: string): Result<never, Refusal> =>
     err({ reason: 'PasswordInvalid', message: `the password in Secret ${ref.name}, key ${ref.key}, ${because}` })
   if (bytes.length === 0) return invalid('is empty')
-  if (bytes.length > passwordBytesMax)
-    return invalid(`has ${bytes.length} bytes: TCP-MD5 takes at most ${passwordBytesMax}`)
+  if (bytes.length > bytesMax) return invalid(`has ${bytes.length} bytes: ${taker} takes at most ${bytesMax}`)
   const text = decodeUtf8(bytes)
   if (text === undefined) return invalid('is not UTF-8 text')
   return ok(text)

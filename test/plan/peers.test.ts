@@ -92,6 +92,24 @@ test('a password is the text of the Secret, as it is', () => {
   ).toBe('gehe1m ü')
 })
 
+const keyed = peer('leaf', '10.0.0.1', {
+  bfd: {
+    ...{ transmitMs: 300, receiveMs: 300, multiplier: 3 },
+    authentication: { type: 'keyed-sha1', keyId: 7, secretRef: { name: 'bfd', key: 'password' } },
+  },
+})
+
+test('the key of BFD is the text of its Secret', () => {
+  const [config] = plan({
+    peers: [keyed],
+    secrets: [secret('bfd', { password: bytes('twenty octets of key') })],
+  }).configs
+  expect(config?.bfd).toEqual({
+    ...{ transmitMs: 300, receiveMs: 300, multiplier: 3 },
+    authentication: { type: 'keyed-sha1', keyId: 7, password: 'twenty octets of key' },
+  })
+})
+
 // Every peer without a session, in an operator's words. Decision 10: no silent plain session.
 test.each<[string, Given, string, string]>([
   ['no BgpConf', { confs: [] }, 'NoBgpConf', 'there is no BgpConf named default'],
@@ -131,6 +149,13 @@ test.each<[string, Given, string, string]>([
     { peers: [guarded], secrets: [secret('md5', { password: Uint8Array.of(0xff, 0xfe) })] },
     'PasswordInvalid',
     'the password in Secret md5, key password, is not UTF-8 text',
+  ],
+  ['no Secret for BFD', { peers: [keyed] }, 'SecretMissing', "there is no Secret bfd in Bellhop's namespace"],
+  [
+    'a BFD key of 21 bytes',
+    { peers: [keyed], secrets: [secret('bfd', { password: bytes('x'.repeat(21)) })] },
+    'PasswordInvalid',
+    'the password in Secret bfd, key password, has 21 bytes: a BFD key takes at most 20',
   ],
   [
     'an address that is no host',

@@ -23,7 +23,7 @@ export function parseBgpPeer(raw: unknown, meta: ObjectMeta, spec: Fields): BgpP
   const ttlSecurityHops = integerOfPresent(spec, 'ttlSecurity', 'hops', { min: 1, max: 254, fallback: 1 })
   if (spec.raw('ebgpMultihop') !== undefined && spec.raw('ttlSecurity') !== undefined)
     spec.refuse('ebgpMultihop and ttlSecurity exclude each other', 'ttlSecurity')
-  const passwordSecretRef = secretRef(spec)
+  const passwordSecretRef = secretRef(spec, 'passwordSecretRef')
   const bfd = bfdOf(spec)
   const gracefulRestart = gracefulRestartAt(spec, 'gracefulRestart', { enabledByDefault: true })
   const shutdown = spec.text('shutdown')
@@ -134,8 +134,8 @@ function timersOf(spec: Fields): BgpPeer['timers'] {
   }
 }
 
-function secretRef(spec: Fields): { readonly name: string; readonly key: string } | undefined {
-  const reference = spec.object('passwordSecretRef')
+function secretRef(of: Fields, field: string): { readonly name: string; readonly key: string } | undefined {
+  const reference = of.object(field)
   if (reference === undefined) return undefined
   const name = reference.text('name') ?? ''
   if (name === '') reference.refuse('is needed: the Secret in the namespace of Bellhop', 'name')
@@ -146,11 +146,26 @@ function secretRef(spec: Fields): { readonly name: string; readonly key: string 
 function bfdOf(spec: Fields): BgpPeer['bfd'] | undefined {
   const bfd = spec.object('bfd')
   if (bfd === undefined) return undefined
+  const authentication = bfdAuthenticationOf(bfd)
   return {
     transmitMs: bfd.integer('transmitMs', { min: 10, max: 60_000 }) ?? 300,
     receiveMs: bfd.integer('receiveMs', { min: 10, max: 60_000 }) ?? 300,
     multiplier: bfd.integer('multiplier', { min: 1, max: 255 }) ?? 3,
+    ...(authentication === undefined ? {} : { authentication }),
   }
+}
+
+function bfdAuthenticationOf(bfd: Fields): NonNullable<BgpPeer['bfd']>['authentication'] {
+  const authentication = bfd.object('authentication')
+  if (authentication === undefined) return undefined
+  const keyId = authentication.integer('keyId', { min: 0, max: 255 }) ?? 1
+  const type = authentication.oneOf('type', ['MeticulousKeyedSHA1', 'KeyedSHA1'], 'MeticulousKeyedSHA1')
+  const ref = secretRef(authentication, 'secretRef')
+  if (ref === undefined) {
+    authentication.refuse('is needed: the Secret with the key', 'secretRef')
+    return undefined
+  }
+  return { type: type === 'KeyedSHA1' ? 'keyed-sha1' : 'meticulous-keyed-sha1', keyId, secretRef: ref }
 }
 
 /** `{key: {field: n}}`: absent `key` is undefined, a present one without the field means the fallback. */

@@ -115,6 +115,26 @@ test('an empty BgpPolicy has every default', () => {
 
 test.each<[string, unknown, Partial<KindValues['BgpPeer']>]>([
   [
+    'BFD with a key, meticulous unless it says otherwise',
+    { bfd: { authentication: { secretRef: { name: 'bfd' } } } },
+    {
+      bfd: {
+        ...{ transmitMs: 300, receiveMs: 300, multiplier: 3 },
+        authentication: { type: 'meticulous-keyed-sha1', keyId: 1, secretRef: { name: 'bfd', key: 'password' } },
+      },
+    },
+  ],
+  [
+    'BFD with another key',
+    { bfd: { authentication: { type: 'KeyedSHA1', keyId: 0, secretRef: { name: 'bfd', key: 'k' } } } },
+    {
+      bfd: {
+        ...{ transmitMs: 300, receiveMs: 300, multiplier: 3 },
+        authentication: { type: 'keyed-sha1', keyId: 0, secretRef: { name: 'bfd', key: 'k' } },
+      },
+    },
+  ],
+  [
     'a link-local router with its interface',
     { address: 'fe80::1%eth0' },
     { address: 'fe80::1' as never, zone: 'eth0', families: ['ipv6-unicast'] },

@@ -154,6 +154,7 @@ function planVips(
     peerRefusals: refusals,
     tables,
     nodes: surroundings.nodes,
+    layer2: surroundings.layer2,
     vips: ((before?.vips ?? SnapshotMap.empty()) as SnapshotMap<string, VipReport>).with(reports),
   }
   return {

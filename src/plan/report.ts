@@ -28,7 +28,7 @@ import { type LivenessFacts, livenessAuthenticated, livenessEntry } from './live
 import { noConfMessage } from './peers.ts'
 import { countTold, establishedPeers, leaderPeerStatus, ownRangeSessions, ownSession } from './report-peers.ts'
 import { announcedOf, vipStatus } from './report-vips.ts'
-import { clip, type UnstampedCondition } from './status-text.ts'
+import { clip, shortList, type UnstampedCondition } from './status-text.ts'
 import type { Plan } from './types.ts'
 
 /** One role's whole opinion on one object's status. Conditions come without `lastTransitionTime`. */
@@ -121,7 +121,7 @@ export function fewStatuses(input: ReportInput): readonly DesiredStatus[] {
     ...own,
     ...of('BgpConf', view.bgpConfs, (each) => confStatus(input, each)),
     ...of('BgpPeer', view.bgpPeers, (peer) => leaderPeerStatus(input, peer, told)),
-    ...of('VipPool', view.vipPools, (pool) => poolStatus(pool, allocation.pools.get(pool.meta.name))),
+    ...of('VipPool', view.vipPools, (pool) => poolStatus(pool, allocation.pools.get(pool.meta.name), plan)),
     ...of('BgpPolicy', view.bgpPolicies, (policy) => policyStatus(view, policy)),
     ...view.refusals.flatMap((refusal) => (refusal.kind === 'Vip' ? [] : (refusedStatus(refusal) ?? []))),
   ]
@@ -217,7 +217,7 @@ function confStatus(input: ReportInput, conf: BgpConf): DesiredStatus['status'] 
   ])
 }
 
-function poolStatus(pool: VipPool, usage: PoolUsage | undefined): DesiredStatus['status'] {
+function poolStatus(pool: VipPool, usage: PoolUsage | undefined, plan: Plan): DesiredStatus['status'] {
   const numbers =
     usage === undefined
       ? {}
@@ -233,7 +233,19 @@ function poolStatus(pool: VipPool, usage: PoolUsage | undefined): DesiredStatus[
           reason: 'OlderPool',
           message: overlaps.map((overlap) => `${overlap.range} belongs to the older pool ${overlap.pool}`).join('; '),
         },
+    ...(pool.mode === 'layer2' ? [{ type: 'StrictArp', ...strictArp(plan) }] : []),
   ])
+}
+
+// In IPVS mode kube-proxy puts every VIP on an interface of each node, and Linux answers ARP for any address of the host.
+function strictArp({ layer2 }: Plan): Pick<Condition, 'status' | 'reason' | 'message'> {
+  const loose = [...layer2].flatMap(([name, { agent }]) => (agent.answersForAll ? [name] : [])).sort()
+  if (loose.length === 0) return { status: 'True', reason: 'OnlyOwnersAnswer', message: '' }
+  return {
+    status: 'False',
+    reason: 'NodesAnswerForAll',
+    message: `kube-proxy in IPVS mode makes ${shortList(loose, 5, 1024)} answer ARP for every VIP: set ipvs.strictARP in its configuration`,
+  }
 }
 
 function poolReady(pool: VipPool, usage: PoolUsage | undefined): Pick<Condition, 'status' | 'reason' | 'message'> {

@@ -11,6 +11,7 @@ import type { ServiceClassRule } from '../vip/types.ts'
 import type { Dataplane } from './dataplane.ts'
 import type { DrainPhase } from './drain.ts'
 import type { NodeEligibility } from './eligibility.ts'
+import type { Layer2Place } from './layer2.ts'
 import type { HealthChecks } from './objections.ts'
 
 export type { ServiceClassRule } from '../vip/types.ts'
@@ -127,6 +128,8 @@ export interface Plan {
   readonly tables: ReadonlyMap<TableName, ReadonlyMap<Prefix, Route>>
   /** The verdict on every node; another map when a Node changed. */
   readonly nodes: ReadonlyMap<string, NodeEligibility>
+  /** Nodes whose agents know layer 2. */
+  readonly layer2: ReadonlyMap<string, Layer2Place>
   readonly vips: ReadonlyMap<string, VipReport>
 }
 

@@ -31,6 +31,7 @@ const step = (vips: readonly VipReport[], changes: Partial<PlanStep> & Partial<P
       peerRanges: [],
       peerRefusals: [],
       nodes: new Map(),
+      layer2: new Map(),
       tables: new Map(),
       vips: new Map(vips.map((each) => [each.vip, each])),
       ...plan,

@@ -13,7 +13,7 @@ const report = (name: string, peers: readonly string[]): VipReport => ({
   peers,
 })
 const planOf = (announced: readonly string[], silent: readonly string[] = []): Plan => ({
-  ...{ peers: [], peerRanges: [], peerRefusals: [], tables: new Map(), nodes: new Map() },
+  ...{ peers: [], peerRanges: [], peerRefusals: [], tables: new Map(), nodes: new Map(), layer2: new Map() },
   vips: new Map([
     ...announced.map((name) => [name, report(name, ['leaf'])] as const),
     ...silent.map((name) => [name, report(name, [])] as const),

@@ -42,7 +42,15 @@ beforeEach(() => {
     guarded: new Set(['203.0.113.1']),
     step: (_view, since) => {
       calls.push(`step ${keys(since)}`)
-      plan = { peers: [], peerRanges: [], peerRefusals: [], tables: new Map(), nodes: new Map(), vips: new Map() }
+      plan = {
+        peers: [],
+        peerRanges: [],
+        peerRefusals: [],
+        tables: new Map(),
+        nodes: new Map(),
+        layer2: new Map(),
+        vips: new Map(),
+      }
       return new Set()
     },
     confirmed: () => void calls.push('confirmed'),

@@ -1,7 +1,7 @@
 // The examples are the first thing a user applies: each of our objects in them must pass the CRDs without a warning.
 import { describe, expect, test } from 'vitest'
 import { judge } from '../crds/crd-files.ts'
-import { at, examples, nameOf, nodeSpeakerExamples } from './rendered.ts'
+import { at, examples, layer2Examples, nameOf, nodeSpeakerExamples } from './rendered.ts'
 
 const ours = examples.filter((object) => object['apiVersion'] === 'bellhop.io/v1alpha1')
 
@@ -26,6 +26,13 @@ describe('deploy/examples', () => {
     'and of nodes that speak for themselves: %s is valid',
     (_, object) => {
       expect(judge('BgpPeer')(object)).toMatchObject({ errors: [], unknown: [] })
+    },
+  )
+
+  test.each(layer2Examples.map((object) => [nameOf(object), object] as const))(
+    'and on a link: %s is valid',
+    (_, object) => {
+      expect(judge('VipPool')(object)).toMatchObject({ errors: [], unknown: [] })
     },
   )
 

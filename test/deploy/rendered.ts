@@ -24,6 +24,11 @@ export const nodeSpeakerExamples: readonly JsonObject[] = documents(
   readFileSync(path.join(repositoryRoot, 'deploy/node-speakers/example.yaml'), 'utf8'),
 )
 
+/** A pool on the nodes' own link. */
+export const layer2Examples: readonly JsonObject[] = documents(
+  readFileSync(path.join(repositoryRoot, 'deploy/layer2/example.yaml'), 'utf8'),
+)
+
 /** Every object of deploy/examples. */
 export const examples: readonly JsonObject[] = readdirSync(path.join(repositoryRoot, 'deploy/examples'))
   .filter((file) => file.endsWith('.yaml'))

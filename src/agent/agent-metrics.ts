@@ -53,8 +53,11 @@ export function createAgentMetrics(
 
   gauge('bellhop_agent_vips', 'VIPs that the node lets through', ['family'], ({ vips }) => byFamily(vips))
   gauge('bellhop_agent_rules', 'iptables rules of ours on the node', ['family'], ({ rules }) => byFamily(rules))
-  gauge('bellhop_agent_backend', '1 for the iptables back end in use', ['backend'], ({ backend }) =>
-    backend === undefined ? [] : [[{ backend }, 1]],
+  gauge(
+    'bellhop_agent_backend',
+    '1 for the back end in use: nft and legacy are iptables, nftables is nftables alone',
+    ['backend'],
+    ({ backend }) => (backend === undefined ? [] : [[{ backend }, 1]]),
   )
   gauge('bellhop_agent_in_sync', '1 while the rules are as they should be', [], ({ lastSyncMs, lastError }) => [
     [{}, lastSyncMs !== undefined && lastError === undefined ? 1 : 0],

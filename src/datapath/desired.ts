@@ -21,7 +21,21 @@ export interface VipRules {
 
 /** The VIPs, sorted by address. */
 export const rulesOfVips = (vips: Iterable<Vip>): readonly VipRules[] =>
-  [...vips].map(rulesOfVip).sort((a, b) => compareIp(a.address, b.address))
+  [...vips].map(rulesOf).sort((a, b) => compareIp(a.address, b.address))
+
+/** Whether two sets ask for the same; nearly all of what is asked for again is the very same value. */
+export const sameRules = (a: readonly VipRules[], b: readonly VipRules[]): boolean =>
+  a === b ||
+  (a.length === b.length && a.every((vip, i) => vip === b[i] || JSON.stringify(vip) === JSON.stringify(b[i])))
+
+/** A Vip that did not change keeps its rules, so that ten thousand of them cost what the changed ones cost. */
+const known = new WeakMap<Vip, VipRules>()
+
+function rulesOf(vip: Vip): VipRules {
+  const rules = known.get(vip) ?? rulesOfVip(vip)
+  known.set(vip, rules)
+  return rules
+}
 
 const rulesOfVip = ({ address, services }: Vip): VipRules => ({
   address,

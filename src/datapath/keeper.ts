@@ -7,7 +7,7 @@ import type { Drift } from '../iptables/render.ts'
 import { familyOf, type IpFamily } from '../net/ip.ts'
 import type { CancelTimer } from '../runtime/clock.ts'
 import type { DatapathBackend, DatapathError } from './choose.ts'
-import type { VipRules } from './desired.ts'
+import { sameRules, type VipRules } from './desired.ts'
 import { initialState, lookOnce, type RoundDeps, type RoundOptions, type RoundOutcome } from './round.ts'
 
 export interface KeeperOptions extends RoundOptions {
@@ -87,6 +87,8 @@ export function keepForwardRules(options: KeeperOptions, deps: KeeperDeps): Forw
   let desired: readonly VipRules[] | undefined
   let wake: () => void = () => {}
   let changed = false
+  /** The set of the last look, if that went well. */
+  let inPlace: readonly VipRules[] | undefined
   /** Before the last look, so that what changed during it is looked at again. */
   let seen: number | undefined
   let lookedMs = Number.NEGATIVE_INFINITY
@@ -101,7 +103,12 @@ export function keepForwardRules(options: KeeperOptions, deps: KeeperDeps): Forw
     restMs = Math.max(pollMs, (lookedMs - startMs) * restPerLook)
     seen = before
     facts = { ...afterRound(facts, outcome, vips, deps), ...(state.backend ? { backend: state.backend.name } : {}) }
-    if (outcome.error === undefined) deps.onInPlace?.(vips)
+    // Meanwhile the same may have been asked for as another version, which is in place then, too.
+    const overtaken = desired !== vips && inPlace === desired
+    if (outcome.error === undefined && !overtaken) {
+      inPlace = vips
+      deps.onInPlace?.(vips)
+    }
     tell(outcome)
   }
   const tell = ({ error, drift, changed: applied, rules }: RoundOutcome): void => {
@@ -171,7 +178,14 @@ export function keepForwardRules(options: KeeperOptions, deps: KeeperDeps): Forw
 
   return {
     setVips: (vips) => {
+      const settled = inPlace !== undefined && desired === inPlace && facts.lastError === undefined
       desired = vips
+      if (settled && sameRules(vips, inPlace ?? [])) {
+        // Another version of the same: what watches over the rules goes on doing so.
+        inPlace = vips
+        deps.onInPlace?.(vips)
+        return
+      }
       changed = true
       wake()
     },

@@ -122,7 +122,9 @@ async function keepOwnTable(
   }
   const text = last.own !== undefined && intact ? renderUpdate(last.own.table, desired) : renderTable(desired)
   if (text === undefined && last.own !== undefined) return ok({ changed: false, own: last.own })
-  const applied = await run(text ?? renderTable(desired), exec)
+  const updated = await run(text ?? renderTable(desired), exec)
+  // A change of sets that the kernel does not take is one that it takes as a whole.
+  const applied = updated.ok ? updated : await run(renderTable(desired), exec)
   if (!applied.ok) return applied
   const after = await list(['table', ownTable.family, ownTable.name], exec)
   if (!after.ok) return after

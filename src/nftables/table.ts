@@ -27,8 +27,6 @@ export interface NftSet {
   /** As in `type ...;`, with flags. */
   readonly declaration: string
   readonly elements: ReadonlySet<string>
-  /** Elements are intervals: they are replaced together, never one by one. */
-  readonly intervals: boolean
 }
 
 /** Sets by name, and the chains' text, which depends on the options alone. */
@@ -82,7 +80,7 @@ function add(
   kind: 'single' | 'intervals' = 'single',
 ): void {
   const declaration = kind === 'intervals' ? `type ${type}; flags interval;` : `type ${type};`
-  sets.set(name, { declaration, elements: new Set(elements), intervals: kind === 'intervals' })
+  sets.set(name, { declaration, elements: new Set(elements) })
 }
 
 const terms = {
@@ -181,6 +179,6 @@ function updateOfSet(name: string, before: NftSet | undefined, after: NftSet): r
   if (gone.length === 0 && fresh.length === 0) return []
   const change = (verb: 'add' | 'delete', elements: readonly string[]): readonly string[] =>
     elements.length === 0 ? [] : [`${verb} element ${qualifiedName} ${name} { ${elements.join(', ')} }`]
-  if (after.intervals) return [`flush set ${qualifiedName} ${name}`, ...change('add', [...after.elements])]
+  // What goes is gone before what comes is looked at, so that a network may take the place of a wider one.
   return [...change('delete', gone), ...change('add', fresh)]
 }

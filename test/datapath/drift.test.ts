@@ -2,6 +2,7 @@
 // theirs touched. (The same for iptables: test/iptables/forward.test.ts.)
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { removeEverything } from '../../src/datapath/cleanup.ts'
 import { addressesOnly, type VipRules } from '../../src/datapath/desired.ts'
 import { type KeeperNews, keepForwardRules } from '../../src/datapath/keeper.ts'
 import type { Drift } from '../../src/iptables/render.ts'
@@ -102,6 +103,31 @@ describeWith({ netns: true, programs: ['nft', 'curl'] }, 'interference with rule
       }
       expect(await foreign()).toBe(theirs)
     })
+
+  test('a container engine that closes FORWARD by iptables later is seen, and one that goes again too', async () => {
+    const stop = new AbortController()
+    const keeper = keepForwardRules(
+      { backend: 'auto', checkIntervalMs: 100 },
+      { exec: network.exec, clock: systemClock, log: silentLog, signal: stop.signal },
+    )
+    try {
+      keeper.setVips(vips)
+      await waitFor(() => keeper.facts().lastSyncMs !== undefined, { what: 'the first sync' })
+      expect(keeper.facts().backend).toBe('nftables')
+      await network.node.run(['iptables-nft', '-P', 'FORWARD', 'DROP'])
+      await waitFor(async () => (await network.request(network.client, vip4, 80)) === clientAddresses[0], {
+        what: 'a way through both',
+      })
+      expect(keeper.facts()).toMatchObject({ backend: 'nft', errors: 0 })
+    } finally {
+      stop.abort()
+      await keeper.ended
+    }
+    const removed = await removeEverything({ exec: network.exec, clock: systemClock })
+    expect(removed).toEqual({ ok: true, value: ['nft IPv4', 'nft IPv6', 'table inet firewall'] })
+    await nft('delete table ip filter; delete table ip6 filter')
+    expect(await foreign()).toBe(theirs)
+  })
 
   test('while nothing changes nobody looks', async () => {
     const stop = new AbortController()

@@ -115,6 +115,35 @@ describe('a failure of iptables', () => {
   })
 })
 
+test('the same set as another version is in place without a look, another set only after one', async () => {
+  let runs = 0
+  const ipv4Only = nodeWith({
+    ...{ 'iptables-nft': nftVersion, 'iptables-nft-save': said(''), 'iptables-nft-restore': said('') },
+  })
+  const exec: Exec = (...args) => {
+    runs++
+    return ipv4Only(...args)
+  }
+  const stop = new AbortController()
+  const inPlace: unknown[] = []
+  const keeper = keepForwardRules(
+    { backend: 'nft', checkIntervalMs: 3_600_000 },
+    { exec, clock: systemClock, log: silentLog, signal: stop.signal, onInPlace: (vips) => inPlace.push(vips) },
+  )
+  const version = (...texts: readonly string[]) => addressesOnly(texts.map((text) => must(parseIp(text))))
+  const [first, second, third] = [version('192.0.2.1'), version('192.0.2.1'), version('192.0.2.1', '192.0.2.2')]
+  keeper.setVips(first)
+  await waitFor(() => inPlace.length === 1, { what: 'the first' })
+  const before = runs
+  keeper.setVips(second)
+  expect([inPlace[1] === second, runs]).toEqual([true, before])
+  keeper.setVips(third)
+  await waitFor(() => inPlace.length === 3, { what: 'the third' })
+  expect([inPlace[2] === third, runs > before]).toEqual([true, true])
+  stop.abort()
+  await keeper.ended
+})
+
 describe('the keeper on a node with trouble', () => {
   const keep = (exec: Exec, vip: string) => {
     const stop = new AbortController()

@@ -42,10 +42,10 @@ test.each<[string, readonly VipRules[], readonly VipRules[], string | undefined]
     'delete element inet bellhop ports6 { 2001:db8::1 . tcp . 80 }\nadd element inet bellhop ports6 { 2001:db8::1 . tcp . 443 }\n',
   ],
   [
-    'other ranges: the set is replaced, for a network may take the place of a wider one',
+    'other ranges: a network takes the place of a wider one',
     [vip('192.0.2.1', 80, '10.0.0.0/8')],
     [vip('192.0.2.1', 80, '10.1.0.0/16')],
-    'flush set inet bellhop sources4\nadd element inet bellhop sources4 { 192.0.2.1 . tcp . 80 . 10.1.0.0/16 }\n',
+    'delete element inet bellhop sources4 { 192.0.2.1 . tcp . 80 . 10.0.0.0/8 }\nadd element inet bellhop sources4 { 192.0.2.1 . tcp . 80 . 10.1.0.0/16 }\n',
   ],
 ])('%s', (_what, before, after, text) => {
   expect(update(before, after)).toBe(text)

@@ -9,7 +9,9 @@ import type { SessionError } from './message.ts'
 
 export type Framed =
   /** One message with its header: a view that no later `push` changes. */
-  { readonly type: 'message'; readonly bytes: Uint8Array } | { readonly type: 'error'; readonly error: SessionError }
+  | { readonly type: 'message'; readonly bytes: Uint8Array }
+  /** `header`: the octets that are to blame. */
+  | { readonly type: 'error'; readonly error: SessionError; readonly header: Uint8Array }
 
 export interface Framer {
   /** Takes the chunk over: the caller must not write to it any more. */
@@ -62,7 +64,7 @@ export function createFramer(): Framer {
   let buffer = empty
   let start = 0
   let end = 0
-  let failed: SessionError | undefined
+  let failed: { readonly error: SessionError; readonly header: Uint8Array } | undefined
 
   const push = (chunk: Uint8Array): void => {
     if (failed !== undefined) return
@@ -88,13 +90,13 @@ export function createFramer(): Framer {
   }
 
   const next = (maxBytes: number): Framed | undefined => {
-    if (failed !== undefined) return { type: 'error', error: failed }
+    if (failed !== undefined) return { type: 'error', ...failed }
     if (end - start < headerBytes) return undefined
     const problem = headerProblem(buffer, start, maxBytes)
     if (problem !== undefined) {
-      failed = problem
+      failed = { error: problem, header: buffer.slice(start, start + headerBytes) }
       buffer = empty
-      return { type: 'error', error: problem }
+      return { type: 'error', ...failed }
     }
     const length = readU16(buffer, start + lengthAt)
     if (end - start < length) return undefined

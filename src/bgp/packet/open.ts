@@ -49,18 +49,30 @@ function encodeParameters(capabilities: Uint8Array): Uint8Array {
 export function decodeOpenBody(body: Uint8Array): Result<OpenMessage, SessionError> {
   const version = body[0] ?? 0
   if (version !== supportedVersion)
-    return err(openError('unsupported-version', `BGP version ${version}, only 4 is spoken here`, u16(supportedVersion)))
+    return err(
+      openError(
+        'unsupported-version',
+        `the router speaks BGP version ${version}, not ${supportedVersion}`,
+        u16(supportedVersion),
+      ),
+    )
   const myAs = readU16(body, 1)
-  if (myAs === 0) return err(openError('bad-peer-as', 'AS number 0 (RFC 7607)'))
+  if (myAs === 0)
+    return err(openError('bad-peer-as', 'the router says its AS is 0, which no speaker may use (RFC 7607)'))
   const holdTimeSeconds = readU16(body, 3)
   if (holdTimeSeconds === 1 || holdTimeSeconds === 2)
-    return err(openError('unacceptable-hold-time', `hold time of ${holdTimeSeconds} s, must be 0 or at least 3`))
+    return err(
+      openError(
+        'unacceptable-hold-time',
+        `the router asks for a hold time of ${holdTimeSeconds} s; it must be 0 or at least 3`,
+      ),
+    )
   const bgpIdentifier = readU32(body, 5)
-  if (bgpIdentifier === 0) return err(openError('bad-bgp-identifier', 'BGP identifier 0.0.0.0'))
+  if (bgpIdentifier === 0) return err(openError('bad-bgp-identifier', "the router's BGP identifier is 0.0.0.0"))
   const capabilities = decodeParameters(body)
   if (!capabilities.ok) return capabilities
   if (capabilities.value.some((capability) => capability.type === 'four-octet-as' && capability.asn === 0))
-    return err(openError('bad-peer-as', 'AS number 0 in the four-octet AS capability (RFC 7607)'))
+    return err(openError('bad-peer-as', 'the router says its AS is 0, which no speaker may use (RFC 7607)'))
   return ok({ type: 'OPEN', version, myAs, holdTimeSeconds, bgpIdentifier, capabilities: capabilities.value })
 }
 

@@ -26,6 +26,7 @@ import { createLogLimit, type LogLimit, peerLogLimit } from './log-limit.ts'
 import {
   exportContextOf,
   hasPeer,
+  hexOf,
   negotiatedFacts,
   nextHopFacts,
   sessionOf,
@@ -34,6 +35,7 @@ import {
 } from './peer-facts.ts'
 import { createPeerReport, type PeerReport, type SessionFacts } from './peer-report.ts'
 import type { PeerConfig, SpeakerEvent } from './protocol.ts'
+import type { Received } from './receiver.ts'
 import { freshMachine, outcomeOf, type Recorder } from './recording.ts'
 import { createRefreshPace, type RefreshPace } from './refresh-pace.ts'
 import { createRemembered, type Remembered } from './remembered.ts'
@@ -378,11 +380,19 @@ export class Peer {
       const received = connected.receiver.next(session.state, this.#context(), this.#config.maxPrefixesIn)
       if (received === undefined) return
       this.#report.count('messagesIn', 1)
-      for (const issue of received.issues)
-        if (this.#issues.admits()) this.#report.log('warn', { event: 'update-issue', ...issue })
+      if (received.offending !== undefined) this.#logOffending(received, received.offending)
       if (received.tooMany !== undefined) this.#command(tooManyPrefixes(received.tooMany, this.#config.maxPrefixesIn))
       else this.#step({ type: 'session', session: id, event: received.event })
     }
+  }
+
+  #logOffending({ event, issues }: Received, offending: Uint8Array): void {
+    const message = hexOf(offending)
+    for (const issue of issues)
+      if (this.#issues.admits()) this.#report.log('warn', { event: 'update-issue', ...issue, message })
+    if (!('error' in event) || !this.#issues.admits()) return
+    const { code, subcode, reason } = event.error
+    this.#report.log('warn', { event: 'message-error', code, subcode, reason, message })
   }
 
   #refresh({ afi, safi, subtype }: AfiSafi & { readonly subtype: number }): void {

@@ -17,6 +17,8 @@ export interface Received {
   readonly event: SessionEvent
   /** What was wrong with an UPDATE that the session survives (RFC 7606). */
   readonly issues: readonly UpdateIssue[]
+  /** The message that something was wrong with, or its header; valid until the next `push`. */
+  readonly offending?: Uint8Array
   /** Present when the peer has now announced more than it may: in this family. */
   readonly tooMany?: AfiSafi
 }
@@ -70,9 +72,9 @@ export function createReceiver(): Receiver {
     return add(reached) ? undefined : mpReach
   }
 
-  const fail = (event: SessionEvent, issues: readonly UpdateIssue[] = noIssues): Received => {
+  const fail = (event: SessionEvent, offending: Uint8Array, issues: readonly UpdateIssue[] = noIssues): Received => {
     failed = true
-    return { event, issues }
+    return { event, issues, offending }
   }
 
   return {
@@ -88,19 +90,25 @@ export function createReceiver(): Receiver {
       const codec = codecOf(state)
       const framed = framer.next(codec.messageBytesMaxReceive)
       if (framed === undefined) return undefined
-      if (framed.type === 'error') return fail(eventOfError(framed.error))
+      if (framed.type === 'error') return fail(eventOfError(framed.error), framed.header)
       // Before Established an UPDATE is wrong whatever it says, and there is no codec to read it with.
       if (framed.bytes[typeAt] === messageTypeCode.UPDATE) {
         if (state.name !== 'Established') return { event: { type: 'UpdateMsg' }, issues: noIssues }
         const examined = examineUpdate(framed.bytes, codec)
-        if (!examined.ok) return fail(eventOfError(examined.error), examined.issues)
+        if (!examined.ok) return fail(eventOfError(examined.error), framed.bytes, examined.issues)
         const tooMany = receiveUpdate(framed.bytes, examined.update, maxPrefixes)
         const { issues } = examined.update
-        return { event: { type: 'UpdateMsg' }, issues, ...(tooMany === undefined ? {} : { tooMany }) }
+        return {
+          event: { type: 'UpdateMsg' },
+          issues,
+          ...(issues.length === 0 ? {} : { offending: framed.bytes }),
+          ...(tooMany === undefined ? {} : { tooMany }),
+        }
       }
       const decoded = decodeMessage(framed.bytes, codec)
-      if (!decoded.ok) return fail(eventOfError(decoded.error), decoded.issues)
-      return { event: eventOfMessage(state, decoded.message, context), issues: noIssues }
+      if (!decoded.ok) return fail(eventOfError(decoded.error), framed.bytes, decoded.issues)
+      const event = eventOfMessage(state, decoded.message, context)
+      return { event, issues: noIssues, ...('error' in event ? { offending: framed.bytes } : {}) }
     },
     get receivedPrefixes() {
       return held.size

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { encodeMessage } from '../../../src/bgp/packet/encode.ts'
-import type { BgpMessage, Capability } from '../../../src/bgp/packet/message.ts'
+import { type BgpMessage, type Capability, openingCodec } from '../../../src/bgp/packet/message.ts'
 import { replay } from '../../../src/bgp/speaker/recording.ts'
 import { refreshPauseMs } from '../../../src/bgp/speaker/refresh-pace.ts'
 import { maxPrefixesRetrySeconds } from '../../../src/bgp/speaker/session-config.ts'
@@ -549,6 +549,21 @@ describe('a change of configuration', () => {
     expect(bench.ours.status('other')).toMatchObject({ state: 'Established', establishedCount: 1 })
   })
 
+  test('of one password restarts that session alone', () => {
+    const bench = createPair({ ours: { password: 'old' }, router: { password: 'old' } })
+    const other = { name: 'other', address: ip('10.0.0.2'), asn: router.asn }
+    const second = bench.speaker(other, { seed: 3 })
+    second.configure([peerOf(other, ours, { passive: true, password: 'kept' })])
+    const both = (password: string) => [peerOf(ours, router, { password }), peerOf(ours, other, { password: 'kept' })]
+    bench.ours.configure(both('old'))
+    bench.pass(2)
+    bench.ours.configure(both('new'))
+    bench.router.configure([peerOf(router, ours, { passive: true, password: 'new' })])
+    bench.pass(30)
+    expect(bench.ours.status('router')).toMatchObject({ state: 'Established', establishedCount: 2 })
+    expect(bench.ours.status('other')).toMatchObject({ state: 'Established', establishedCount: 1 })
+  })
+
   test('of the router identifier resets all', () => {
     const bench = createPair()
     bench.pass(1)
@@ -759,10 +774,88 @@ describe('a hostile router', () => {
     for (let i = 0; i < 500; i++) script.send(update)
     bench.pass(61)
     expect(logged(speaker, 'update-issue')).toHaveLength(10)
+    expect(logged(speaker, 'update-issue')[0]).toMatchObject({ attribute: 1, message: update.toString('hex') })
     expect(logged(speaker, 'update-issues-suppressed')).toEqual([
       { event: 'update-issues-suppressed', count: 490, peer: 'router' },
     ])
     expect(speaker.status('router')).toMatchObject({ state: 'Established', receivedPrefixes: 0 })
+  })
+
+  const hex = (text: string): Uint8Array => Buffer.from(text.replaceAll(/\s/g, ''), 'hex')
+  const marker = 'ff'.repeat(16)
+
+  // Everything of an OPEN that can be wrong, as the operator reads it in BgpPeer.status, and as the log has it for a decoder.
+  test.each<[string, BgpMessage | Uint8Array, string]>([
+    [
+      'another AS',
+      routerOpen({ capabilities: [{ type: 'four-octet-as', asn: 65010 }] }),
+      'bad peer AS: the router says its AS is 65010, BgpPeer router expects 65001',
+    ],
+    [
+      'AS 0',
+      routerOpen({ myAs: 0, capabilities: [] }),
+      'bad peer AS: the router says its AS is 0, which no speaker may use (RFC 7607)',
+    ],
+    [
+      'version 3',
+      hex(`${marker} 001d 01 03 fde9 005a 0a000001 00`),
+      'unsupported version number: the router speaks BGP version 3, not 4',
+    ],
+    [
+      'identifier 0',
+      hex(`${marker} 001d 01 04 fde9 005a 00000000 00`),
+      "bad BGP identifier: the router's BGP identifier is 0.0.0.0",
+    ],
+    [
+      'a hold time of 2 s',
+      hex(`${marker} 001d 01 04 fde9 0002 0a000001 00`),
+      'unacceptable hold time: the router asks for a hold time of 2 s; it must be 0 or at least 3',
+    ],
+    [
+      'no family in common',
+      routerOpen({
+        capabilities: [
+          { type: 'multiprotocol', afi: 2, safi: 1 },
+          { type: 'four-octet-as', asn: 65001 },
+        ],
+      }),
+      'unsupported capability: no address family in common: the router offers ipv6-unicast, BgpPeer router asks for ipv4-unicast',
+    ],
+    [
+      'a parameter of another kind',
+      hex(`${marker} 0020 01 04 fde9 005a 0a000001 03 070100`),
+      'unsupported optional parameter: optional parameter 7 is not known',
+    ],
+    [
+      'a capability that is cut off',
+      hex(`${marker} 0021 01 04 fde9 005a 0a000001 04 02024104`),
+      'unspecific: capability 65 runs beyond the end of its optional parameter',
+    ],
+  ])('that offers %s is told, and so is the operator', (_, open, words) => {
+    const bench = createBench()
+    const bytes = open instanceof Uint8Array ? open : encodeMessage(open, openingCodec)
+    const script = createScriptedRouter(bench, [])
+    const speaker = bench.speaker(ours)
+    speaker.configure([peerOf(ours, router)])
+    bench.pass(0.5)
+    script.send(bytes)
+    bench.pass(0.4)
+    expect(speaker.status('router').lastError).toBe(`the session was closed from here: OPEN message error, ${words}`)
+    expect(script.received.at(-1)).toMatchObject({ type: 'NOTIFICATION', code: 2 })
+    expect(logged(speaker, 'message-error')).toMatchObject([{ code: 2, message: Buffer.from(bytes).toString('hex') }])
+  })
+
+  test('whose header makes no sense is told, and its octets are in the log', () => {
+    const bench = createBench()
+    const script = createScriptedRouter(bench, [])
+    const speaker = bench.speaker(ours)
+    speaker.configure([peerOf(ours, router)])
+    bench.pass(0.5)
+    const http = Buffer.from('GET / HTTP/1.1\r\nHost: leaf\r\n\r\n')
+    script.send(http)
+    bench.pass(0.4)
+    expect(script.received.at(-1)).toMatchObject({ type: 'NOTIFICATION', code: 1, subcode: 1 })
+    expect(logged(speaker, 'message-error')).toMatchObject([{ message: http.subarray(0, 19).toString('hex') }])
   })
 
   test('that is none of ours, and dials in a hundred guises, is told of a few times a minute', () => {

@@ -1,5 +1,5 @@
-// Nodes that speak BGP for themselves, to routers that take one path a VIP: a FRR leaf has a session with each of three nodes, MD5 and
-// BFD on it; the other leaf has one with the controller beside it. What the leaves' kernels forward by is what counts.
+// Nodes that speak BGP for themselves, to routers that take one path a VIP: a FRR leaf has a session with each of three nodes, with
+// MD5, BFD and graceful restart; the other leaf has one with the controller beside it. What the leaves' kernels forward by is what counts.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { vip4, vip6 } from '../../src/lab/demo/stage.ts'
@@ -95,7 +95,8 @@ describeWith({ netns: true, programs }, 'Nodes that speak for themselves', () =>
       await lab.mustKubectl(['apply', '-f', repositoryFile(`src/lab/demo/manifests/${manifest}.yaml`)])
     const passwordSecretRef = { name: 'bgp-node-peers' }
     const bfd = { transmitMs: 100, receiveMs: 100 }
-    await patchPeer('leaf1', { speaker: 'node', passwordSecretRef, bfd })
+    const gracefulRestart = { enabled: true, restartSeconds: 60 }
+    await patchPeer('leaf1', { speaker: 'node', passwordSecretRef, bfd, gracefulRestart })
     await patchPeer('leaf2', { passwordSecretRef })
     lab.startController(nodeAt(0))
     await Promise.all(lab.topology.nodes.map(startAgent))
@@ -153,7 +154,7 @@ describeWith({ netns: true, programs }, 'Nodes that speak for themselves', () =>
     await becomes('three legs', forwards(leaf1, lab.topology.nodes))
   })
 
-  test('an agent that hangs is a leg less within BFD’s time, and a leg again when it has been killed and started', {
+  test('an agent that hangs is a leg less within BFD’s time, graceful restart or not, and a leg again when it is started anew', {
     timeout,
   }, async () => {
     const [leaf1] = lab.routers
@@ -173,7 +174,6 @@ describeWith({ netns: true, programs }, 'Nodes that speak for themselves', () =>
   test('an agent that is updated costs no leg where the session restarts gracefully', { timeout }, async () => {
     const [leaf1] = lab.routers
     const node = nodeAt(1)
-    await patchPeer('leaf1', { gracefulRestart: { enabled: true, restartSeconds: 60 } })
     await becomes('sessions that restart gracefully', async () => {
       const sessions = (await sessionsOf('leaf1')) as readonly (Session & { readonly gracefulRestart?: boolean })[]
       return sessions.every((s) => s.state === 'Established' && s.gracefulRestart)

@@ -25,6 +25,7 @@ import type { Clock, Random } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
 import type { Log } from '../runtime/log.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
+import { createGivenBack } from './given-back.ts'
 import { askHealth, createHealthChecker, type HealthChecker } from './health-checks.ts'
 import { createLayer2Owners } from './layer2-owners.ts'
 import { createLeadership } from './leadership.ts'
@@ -117,6 +118,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   const leadership = createLeadership({
     ...{ client, store, clock, log, serviceClass, name },
     isWithdrawn: announcer.isWithdrawn,
+    givenBack: createGivenBack({ clock, replicas: presence.replicas }),
     onAllocated: reporter.pull,
   })
   const owners = createLayer2Owners({ client, store, clock, log, plan: announcer.plan, note: leadership.note })

@@ -12,8 +12,10 @@ import type { Log } from '../runtime/log.ts'
 import { createTrigger, type Trigger } from '../runtime/trigger.ts'
 import { allocate } from '../vip/allocate.ts'
 import type { Allocation, ServiceClassRule } from '../vip/types.ts'
+import { parseVipName } from '../vip/vip-name.ts'
 import { createAllocationFilter } from './allocation-filter.ts'
 import { runAllocationPass } from './allocator.ts'
+import type { GivenBack } from './given-back.ts'
 
 export interface LeadershipOptions {
   readonly client: KubeClient
@@ -24,6 +26,8 @@ export interface LeadershipOptions {
   readonly name: string
   readonly serviceClass: ServiceClassRule
   readonly isWithdrawn: (vip: string) => boolean
+  /** What becomes free, and is not to be given to others at once. */
+  readonly givenBack: GivenBack
   /** After each pass. */
   readonly onAllocated: () => void
 }
@@ -122,11 +126,17 @@ export function createLeadership(options: LeadershipOptions): Leadership {
             // A node that still answers on the link is as good as a route.
             withdrawn: (vip) => of.isWithdrawn(vip) && store.view().vips.get(vip)?.layer2 === undefined,
             nowMs: clock.wallMs(),
+            avoided: of.givenBack.avoided(),
           })
           busyMs = clock.monotonicMs() - startMs
           return decided
         },
-        execute: writer.executeStep,
+        execute: async (step, signal) => {
+          const done = await writer.executeStep(step, signal)
+          const freed = done.ok && step.type === 'delete-vip' ? parseVipName(step.name) : undefined
+          if (freed !== undefined) of.givenBack.note(freed)
+          return done
+        },
         log,
         signal: fence.signal,
       })

@@ -3,6 +3,7 @@
 // maps of the view iterate changes nothing: Services are served by age.
 
 import { type ClusterView, namespacedName, type Service, type VipPool } from '../k8s/objects.ts'
+import type { Ip } from '../net/ip.ts'
 import { type Applicant, type Choice, createChooser } from './choose.ts'
 import { type LedgerEntry, openLedger } from './ledger.ts'
 import { countAddresses } from './pool-ranges.ts'
@@ -20,7 +21,11 @@ export interface AllocateInput {
   readonly withdrawn: (vip: string) => boolean
   /** Wall-clock milliseconds since 1970. */
   readonly nowMs: number
+  /** Free addresses that somebody may still announce: given to those who ask for them, and where there is nothing else. */
+  readonly avoided?: ReadonlySet<Ip>
 }
+
+const noAddresses: ReadonlySet<Ip> = new Set()
 
 /**
  * The work that makes Vip objects and Service statuses what they should be; empty when they are. Idempotent: over the view that
@@ -37,7 +42,7 @@ export function allocate(input: AllocateInput): Allocation {
   const ledger = openLedger(view, pools.poolOf)
   const applicants = collectApplicants(input)
   const byUid = new Map(applicants.map(({ service }) => [service.meta.uid, service]))
-  const chooser = createChooser(ledger, pools, byUid)
+  const chooser = createChooser(ledger, pools, byUid, input.avoided ?? noAddresses)
 
   for (const applicant of applicants) chooser.adopt(applicant)
   const choices = new Map<Applicant, Choice>()

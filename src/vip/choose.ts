@@ -52,17 +52,20 @@ interface Choosing {
   readonly ledger: Ledger
   readonly pools: Pools
   readonly services: { readonly get: (uid: string) => Service | undefined }
+  /** Given only where there is nothing else. */
+  readonly avoided: ReadonlySet<Ip>
   readonly walks: Map<string, AddressWalk>
   readonly holdings: Map<Applicant, readonly (readonly Ip[])[]>
 }
 
-/** `services`: the Services that are ours, by uid. */
+/** `services`: the Services that are ours, by uid. `avoided`: addresses that are given only where there is nothing else. */
 export function createChooser(
   ledger: Ledger,
   pools: Pools,
   services: { readonly get: (uid: string) => Service | undefined },
+  avoided: ReadonlySet<Ip>,
 ): Chooser {
-  const choosing: Choosing = { ledger, pools, services, walks: new Map(), holdings: new Map() }
+  const choosing: Choosing = { ledger, pools, services, avoided, walks: new Map(), holdings: new Map() }
   return {
     adopt: (applicant) => adopt(choosing, applicant),
     need: (applicant) => need(choosing, applicant),
@@ -293,15 +296,25 @@ function pick(
       )
       if (found !== undefined) return ok(found)
     }
+  const isTaken = (address: Ip): boolean => ledger.get(address) !== undefined
   for (const pool of pools) {
-    const free = walk(choosing, pool, family).next((address) => ledger.get(address) !== undefined)
+    const free = walk(choosing, pool, family).next((address) => isTaken(address) || choosing.avoided.has(address))
+    if (free !== undefined) return ok(free)
+  }
+  for (const pool of choosing.avoided.size === 0 ? [] : pools) {
+    const free = walk(choosing, pool, family, 'anything').next(isTaken)
     if (free !== undefined) return ok(free)
   }
   return err(nothingFree(choosing, service, family, pools))
 }
 
-function walk({ walks, pools }: Choosing, pool: VipPool, family: IpFamily): AddressWalk {
-  const key = `${family} ${pool.meta.name}`
+function walk(
+  { walks, pools }: Choosing,
+  pool: VipPool,
+  family: IpFamily,
+  among: 'not avoided' | 'anything' = 'not avoided',
+): AddressWalk {
+  const key = `${family} ${among} ${pool.meta.name}`
   const started = walks.get(key) ?? walkAddresses(pools.rangesOf(pool.meta.name), family, pool)
   walks.set(key, started)
   return started

@@ -8,7 +8,7 @@ import { must } from '../../src/runtime/result.ts'
 import { allocate } from '../../src/vip/allocate.ts'
 import { allocatedCondition } from '../../src/vip/conditions.ts'
 import { loadBalancerFinalizer } from '../../src/vip/service-class.ts'
-import { claim, namespace, pool, port, type ServiceOver, service, view, vip } from './cluster.ts'
+import { claim, ip, namespace, pool, port, type ServiceOver, service, view, vip } from './cluster.ts'
 import { Controller, serviceClass, World } from './model.ts'
 
 const dual: ServiceOver = { ipFamilies: ['IPv4', 'IPv6'], ipFamilyPolicy: 'RequireDualStack' }
@@ -292,6 +292,44 @@ describe('4. the lowest free address of the first pool that has one', () => {
     at.settle()
     expect(['a', 'b', 'c', 'd'].map(at.shown)).toEqual(['10.1.0.0', '10.2.0.0', '10.2.0.1', '10.3.0.0'])
   })
+})
+
+test('an address that somebody may still announce is given to who asks for it, and to others where there is nothing else', () => {
+  const avoided = new Set(['10.0.0.0', '10.0.0.1'].map(ip))
+  const names = ['first', 'second', 'third']
+  const services = [
+    service('asks', { annotations: { 'bellhop.io/ips': '10.0.0.0' }, meta: { creationTimestampMs: 9 } }),
+    ...names.map((name, i) => service(name, { meta: { creationTimestampMs: i } })),
+  ]
+  const { work } = allocate({
+    view: view({ services, pools: [pool('default', ['10.0.0.0/30'])] }),
+    ...{ serviceClass, withdrawn: () => true, nowMs: 0, avoided },
+  })
+  const given = work.flatMap(({ service: key, steps }) =>
+    steps.flatMap((step) => (step.type === 'create-vip' ? [`${key} ${step.spec.address}`] : [])),
+  )
+  expect(given.sort()).toEqual([
+    'default/asks 10.0.0.0',
+    'default/first 10.0.0.2',
+    'default/second 10.0.0.3',
+    'default/third 10.0.0.1',
+  ])
+})
+
+test('5,000 Services at once are one pass: three writes and an Event each, and an address of their own', () => {
+  const { work } = allocate({
+    view: view({
+      services: Array.from({ length: 5000 }, (_, i) => service(`s${i}`)),
+      pools: [pool('default', ['10.0.0.0/16'])],
+    }),
+    ...{ serviceClass, withdrawn: () => true, nowMs: 0 },
+  })
+  expect(work).toHaveLength(5000)
+  expect(new Set(work.map(({ steps }) => steps.map(({ type }) => type).join()))).toEqual(
+    new Set(['create-vip,add-finalizer,set-service-status,event']),
+  )
+  const given = work.flatMap(({ steps }) => steps.flatMap((step) => ('spec' in step ? [step.spec.address] : [])))
+  expect(new Set(given).size).toBe(5000)
 })
 
 describe('5. dual stack', () => {

@@ -79,15 +79,14 @@ export function createAnnouncements(context: ExportContext, sink: MessageSink): 
   const packers = new Map<Family, Map<Variant, Map<Ip, Packer>>>()
   let packerCount = 0
   /** Those with something in them, and with them the order in which it came. */
-  let filling: Packer[] = []
-  const packerSink = { ...sink, began: (packer: Packer) => void filling.push(packer) }
+  const filling: Packer[] = []
 
   const packerOf = (family: Family, variant: Variant, nextHop: Ip): Packer => {
     const byVariant = entryOf(packers, family, newMap<Variant, Map<Ip, Packer>>)
     const byNextHop = entryOf(byVariant, variant, newMap<Ip, Packer>)
     return entryOf(byNextHop, nextHop, () => {
       packerCount++
-      return announcementPacker(family, variant.attributes, nextHop, codec, packerSink)
+      return announcementPacker(family, variant.attributes, nextHop, codec, sink, filling)
     })
   }
 
@@ -149,7 +148,7 @@ export function createAnnouncements(context: ExportContext, sink: MessageSink): 
     },
     flush: () => {
       for (const packer of filling) packer.flush()
-      filling = []
+      filling.length = 0
     },
     trim: () => {
       if (!attributeSets.trim() && packerCount <= packersMax) return

@@ -71,34 +71,35 @@ export function createSlabs(): MessageSink['allocate'] {
   }
 }
 
-/** Packs announcements of one next hop with one set of attributes. `began` is told when the first has come since a `flush`. */
+/** Packs announcements of one next hop with one set of attributes. Puts itself into `filling` when the first comes after a `flush`. */
 export function announcementPacker(
   family: Family,
   attributes: PathAttributes,
   nextHop: Ip,
   codec: SessionCodec,
-  { allocate, emit, began }: MessageSink & { readonly began: (packer: Packer) => void },
+  { allocate, emit }: MessageSink,
+  filling: Packer[],
 ): Packer {
   if (family === 'ipv4-unicast' && familyOf(nextHop) === 'IPv4') {
     const block = encodePathAttributes({ ...attributes, nextHop }, codec)
     const seal = (nlri: Uint8Array): void => emit(update(nlri.subarray(0, 0), block, nlri, allocate))
-    return packer(codec.messageBytesMaxSend - emptyUpdateBytes - block.length, seal, began)
+    return new GatheringPacker(codec.messageBytesMaxSend - emptyUpdateBytes - block.length, seal, filling)
   }
   const block = encodePathAttributes(attributes, codec)
   const header = mpReachHeader(family, [nextHop])
   const room = codec.messageBytesMaxSend - emptyUpdateBytes - attributeHeaderBytesMax - header.length - block.length
   const seal = (nlri: Uint8Array): void => emit(multiprotocolUpdate('MP_REACH_NLRI', header, nlri, block, allocate))
-  return packer(room, seal, began)
+  return new GatheringPacker(room, seal, filling)
 }
 
 /** Packs withdrawals of one family. */
 export function withdrawalPacker(family: Family, codec: SessionCodec, emit: (message: Uint8Array) => void): Packer {
   const none = new Uint8Array(0)
   if (family === 'ipv4-unicast')
-    return packer(codec.messageBytesMaxSend - emptyUpdateBytes, (nlri) => emit(update(nlri, none, none)))
+    return new GatheringPacker(codec.messageBytesMaxSend - emptyUpdateBytes, (nlri) => emit(update(nlri, none, none)))
   const header = mpUnreachHeader(family)
   const room = codec.messageBytesMaxSend - emptyUpdateBytes - attributeHeaderBytesMax - header.length
-  return packer(room, (nlri) => emit(multiprotocolUpdate('MP_UNREACH_NLRI', header, nlri, none)))
+  return new GatheringPacker(room, (nlri) => emit(multiprotocolUpdate('MP_UNREACH_NLRI', header, nlri, none)))
 }
 
 /** RFC 4724 section 2: an UPDATE without anything, or with an empty MP_UNREACH_NLRI. */
@@ -139,32 +140,49 @@ function multiprotocolUpdate(
 
 const gatherBytesFirst = 64
 
+// A class, because its methods are the same functions in every session: what was optimised for the first peer serves the next.
 // `seal` gets a view that is only good during the call.
-function packer(room: number, seal: (nlri: Uint8Array) => void, began: (packer: Packer) => void = () => {}): Packer {
-  const first = new Uint8Array(Math.min(gatherBytesFirst, room))
-  let gathered = first
-  let used = 0
-  const emitGathered = (): void => {
-    seal(gathered.subarray(0, used))
-    used = 0
+class GatheringPacker implements Packer {
+  readonly #room: number
+  readonly #seal: (nlri: Uint8Array) => void
+  readonly #filling: Packer[] | undefined
+  readonly #first: Uint8Array
+  #gathered: Uint8Array
+  #used = 0
+
+  constructor(room: number, seal: (nlri: Uint8Array) => void, filling?: Packer[]) {
+    this.#room = room
+    this.#seal = seal
+    this.#filling = filling
+    this.#first = new Uint8Array(Math.min(gatherBytesFirst, room))
+    this.#gathered = this.#first
   }
-  const self: Packer = {
-    flush: () => {
-      if (used > 0) emitGathered()
-      gathered = first
-    },
-    add: (prefix, prefixBytes, pathId) => {
-      if (used === 0) began(self)
-      const entryBytes = prefixBytes + (pathId === undefined ? 0 : 4)
-      if (used + entryBytes > room) emitGathered()
-      if (used + entryBytes > gathered.length) {
-        const larger = new Uint8Array(Math.min(room, Math.max(2 * gathered.length, used + entryBytes)))
-        larger.set(gathered.subarray(0, used))
-        gathered = larger
-      }
-      if (pathId !== undefined) used = writeU32(gathered, used, pathId)
-      for (let i = 0; i < prefixBytes; i++) gathered[used++] = prefix[i] ?? 0
-    },
+
+  flush(): void {
+    if (this.#used > 0) this.#emit()
+    this.#gathered = this.#first
   }
-  return self
+
+  add(prefix: Uint8Array, prefixBytes: number, pathId: number | undefined): void {
+    if (this.#used === 0) this.#filling?.push(this)
+    const entryBytes = prefixBytes + (pathId === undefined ? 0 : 4)
+    if (this.#used + entryBytes > this.#room) this.#emit()
+    const end = this.#used + entryBytes
+    if (end > this.#gathered.length) this.#grow(end)
+    const gathered = this.#gathered
+    let at = pathId === undefined ? this.#used : writeU32(gathered, this.#used, pathId)
+    for (let i = 0; i < prefixBytes; i++) gathered[at++] = prefix[i] ?? 0
+    this.#used = at
+  }
+
+  #emit(): void {
+    this.#seal(this.#gathered.subarray(0, this.#used))
+    this.#used = 0
+  }
+
+  #grow(bytes: number): void {
+    const larger = new Uint8Array(Math.min(this.#room, Math.max(2 * this.#gathered.length, bytes)))
+    larger.set(this.#gathered.subarray(0, this.#used))
+    this.#gathered = larger
+  }
 }

@@ -83,6 +83,8 @@ export interface Layer2Keeper {
 export const goodbyeSeconds = 30
 
 const ownerRoundMs = 3_000
+/** A lifetime that could be longer by more than this is renewed: every other round. */
+const renewSeconds = 5
 const idleRoundMs = 10_000
 const carrierPollMs = 250
 /** A VIP that could not be taken is tried again. */
@@ -198,18 +200,26 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
     const isWanted = (address: Ip): boolean => isProven && wanted.has(address) && !yielded.has(address)
     const removals: AddressChange[] = []
     const additions: AddressChange[] = []
+    const renewals: AddressChange[] = []
     for (const [address, held] of now.held) {
       const vip = wanted.get(address)
       if (isWanted(address) && vip?.interface === held.interface) {
-        if (held.validSeconds < seconds - 2)
-          additions.push({ type: 'renew', address, interface: held.interface, seconds })
+        if (held.validSeconds < seconds - renewSeconds)
+          renewals.push({ type: 'renew', address, interface: held.interface, seconds })
         continue
       }
       removals.push({ type: 'remove', address, interface: held.interface })
       wire.silence(address)
       if (vip === undefined) losses.moved++
       else if (!isProven) losses.unproven++
-      const because = vip === undefined ? 'moved' : isProven ? 'yielded' : 'cut off from the API server'
+      const because =
+        vip === undefined
+          ? 'another node owns it'
+          : !isProven
+            ? 'cut off from the control plane'
+            : yielded.has(address)
+              ? 'contested'
+              : `it belongs on ${vip.interface}`
       log.info({ event: 'layer2-given-up', address, interface: held.interface, because })
     }
     for (const address of [...clean]) if (!wanted.has(address)) clean.delete(address)
@@ -226,8 +236,8 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
       const link = mayTake(vip, now, links)
       if (link !== undefined) additions.push({ type: 'add', address: vip.address, interface: vip.interface, seconds })
     }
-    const failed = await changeAddresses([...removals, ...additions], exec)
-    for (const change of additions) if (change.type === 'add') taken(change, links.get(change.interface), failed)
+    const failed = await changeAddresses([...removals, ...additions, ...renewals], exec)
+    for (const change of additions) taken(change, links.get(change.interface), failed)
     const inUse = new Set([...wanted.values()].map((vip) => vip.interface))
     wire.listenOn(now.links.filter(({ name }) => inUse.has(name)))
     if (removals.length + additions.length > 0) {

@@ -89,11 +89,14 @@ function openWith(libc: Libc, interfaceIndex: number): Result<PacketSocket, Pack
   const frame = new Uint8Array(frameBytesMax)
   const from = new Uint8Array(28)
   return ok({
-    // The frame says itself of which type it is.
-    send: (bytes) =>
-      libc.sendto(arp.value, bytes, bytes.length, MSG_DONTWAIT, destination, destination.length) < 0
+    // The frame says itself of which type it is. A descriptor that was closed may be somebody else's by now.
+    send: (bytes) => {
+      const [fd] = descriptors
+      if (fd === undefined) return { code: 'layer2/socket-refused', message: 'sending a frame: the socket is closed' }
+      return libc.sendto(fd, bytes, bytes.length, MSG_DONTWAIT, destination, destination.length) < 0
         ? refusal(libc, 'sending a frame')
-        : undefined,
+        : undefined
+    },
     receive: () => {
       for (const fd of descriptors) {
         const length = libc.recvfrom(fd, frame, frame.length, MSG_DONTWAIT, from, [from.length])

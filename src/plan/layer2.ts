@@ -133,7 +133,14 @@ function missingEndpoints(
 /** What the owner itself says against it. */
 function told(vip: Vip, { node }: Owner, { layer2 }: Layer2Surroundings): Refusal | undefined {
   const said = layer2.get(node)?.agent.refusals.get(vip.address)
-  return said && { reason: said.reason, message: `node ${node}: ${said.message}` }
+  return said && { reason: said.reason, message: `node ${node}: ${said.message}${whose(said.message, layer2)}` }
+}
+
+// A stranger is often none: a node in IPVS mode that answers for everybody, or one of which nobody took the address.
+function whose(message: string, layer2: Layer2Surroundings['layer2']): string {
+  for (const [name, { agent }] of layer2)
+    if (agent.links.some(({ mac }) => mac !== '' && message.includes(mac))) return ` (this is node ${name})`
+  return ''
 }
 
 function hopOf(

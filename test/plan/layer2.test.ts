@@ -210,6 +210,21 @@ describe('a VIP that nobody answers for says why', () => {
         }),
       },
     ],
+    [
+      'AddressInUse',
+      'node n3: 02:00:00:00:00:02 answers for it on eth0 (this is node n1)',
+      { vips: [owned('n3')] },
+      {
+        layer2: agents({
+          n1: elsewhere,
+          n3: agent({
+            refusals: new Map([
+              [ip(address), { reason: 'AddressInUse', message: '02:00:00:00:00:02 answers for it on eth0' }],
+            ]),
+          }),
+        }),
+      },
+    ],
   ])('%s: %s', (reason, message, parts, over) => {
     expect(planned(parts, over)?.refusal).toEqual({ reason, message })
   })

@@ -6,6 +6,8 @@ import { at, isObject, listAt, renderBase, renderNodeSpeakers } from './rendered
 
 const VERBS = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete', 'deletecollection'] as const
 const READ = 'get list watch'
+/** What a client needs that keeps a copy. */
+const FOLLOW = 'list watch'
 const OURS = 'bellhop-system'
 
 /** group, resource, namespace ('' is cluster-wide, * any), and the verbs that are allowed. */
@@ -14,25 +16,25 @@ type Row = readonly [group: string, resource: string, namespace: string, verbs: 
 const controller: readonly Row[] = [
   ['', 'services', 'default', `${READ} patch`],
   ['', 'services/status', 'default', 'patch'],
-  ['discovery.k8s.io', 'endpointslices', 'default', READ],
-  ['', 'nodes', '', READ],
+  ['discovery.k8s.io', 'endpointslices', 'default', FOLLOW],
+  ['', 'nodes', '', FOLLOW],
   ['', 'nodes/status', '', ''],
-  ['', 'namespaces', '', READ],
-  ['', 'secrets', OURS, READ],
+  ['', 'namespaces', '', FOLLOW],
+  ['', 'secrets', OURS, FOLLOW],
   ['', 'secrets', 'default', ''],
   ['', 'secrets', '', ''],
   ['', 'configmaps', OURS, ''],
   ['', 'pods', 'default', ''],
   ['', 'pods/exec', 'default', ''],
-  ['bellhop.io', 'bgpconfs', '', READ],
+  ['bellhop.io', 'bgpconfs', '', FOLLOW],
   ['bellhop.io', 'bgpconfs/status', '', 'patch'],
-  ['bellhop.io', 'bgppeers', '', READ],
+  ['bellhop.io', 'bgppeers', '', FOLLOW],
   ['bellhop.io', 'bgppeers/status', '', 'patch'],
-  ['bellhop.io', 'bgppolicies', '', READ],
+  ['bellhop.io', 'bgppolicies', '', FOLLOW],
   ['bellhop.io', 'bgppolicies/status', '', 'patch'],
-  ['bellhop.io', 'vippools', '', READ],
+  ['bellhop.io', 'vippools', '', FOLLOW],
   ['bellhop.io', 'vippools/status', '', 'patch'],
-  ['bellhop.io', 'vips', '', `${READ} create patch delete`],
+  ['bellhop.io', 'vips', '', `${FOLLOW} create patch delete`],
   ['bellhop.io', 'vips/status', '', 'patch'],
   ['coordination.k8s.io', 'leases', OURS, `${READ} create patch delete`],
   ['coordination.k8s.io', 'leases', 'kube-system', ''],

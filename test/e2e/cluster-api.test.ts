@@ -1,12 +1,18 @@
 // Bellhop from the outside: kubectl on one side, a BGP neighbour on the other, controller processes in between. The scenarios run
 // on the embedded API server, or, by `make test-cluster`, on the cluster that KUBECONFIG names.
 
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { parseAllDocuments } from 'yaml'
 import type { Fault } from '../../src/lab/apiserver/faults.ts'
+import type { RequestInfo, ResourceRequest } from '../../src/lab/apiserver/http/request-info.ts'
 import type { RunningController } from '../../src/lab/loopback/programs.ts'
+import { repositoryRoot } from '../../src/lab/netns/node-program.ts'
 import { waitFor } from '../../src/lab/netns/wait.ts'
 import type { Ip } from '../../src/net/ip.ts'
 import { hostPrefix } from '../../src/net/prefix.ts'
+import { isObject, listAt } from '../deploy/rendered.ts'
 import { describeWith } from '../support/privileges.ts'
 import { type ApiCluster, type ClusterNode, clusterKinds, createApiCluster } from './support-cluster.ts'
 import { type ApiReader, baseManifests, createReader, service, slice } from './support-objects.ts'
@@ -23,12 +29,20 @@ describeWith({ programs: ['kubectl'] }, 'Bellhop at the API', () => {
     let cluster: ApiCluster
     let api: ApiReader
     const replicas = new Map<string, RunningController>()
+    /** What the controllers asked the API server for, as `list discovery.k8s.io/endpointslices`. */
+    const asked = new Set<string>()
     const start = async (name: string): Promise<void> =>
       void replicas.set(name, await cluster.startController(`${cluster.run}-${name}`))
 
     beforeAll(async () => {
       cluster = await createApiCluster(kind)
       api = createReader(cluster)
+      const record = ({ resource, userAgent }: RequestInfo): false => {
+        if (resource !== undefined && userAgent.includes('(controller ')) asked.add(rightOf(resource))
+        return false
+      }
+      // A fault that meets nobody sees every request.
+      cluster.embedded?.faults.inject({ kind: 'delay', milliseconds: 0 }, { matches: record })
     }, 120_000)
     afterAll(() => cluster?.destroy(), 120_000)
 
@@ -339,12 +353,43 @@ describeWith({ programs: ['kubectl'] }, 'Bellhop at the API', () => {
         )
       })
 
+    if (kind === 'embedded')
+      test('every right that deploy/ gives a controller is used, and no other was asked for', () => {
+        const granted = grantedRights('deploy/base/controller-rbac.yaml')
+        expect([...asked].filter((right) => !granted.includes(right))).toEqual([])
+        expect(granted.filter((right) => !asked.has(right) && !usedElsewhere.has(right))).toEqual([])
+      })
+
     test('nothing was said or done on the way that should not have been', () => {
       expect(cluster.leaf.complaints()).toEqual([])
       expect(cluster.errorLines()).toEqual([])
     })
   })
 })
+
+/** An Event that comes again, a policy, an address that changes its Services: nothing of the kind has to happen here. */
+const usedElsewhere: ReadonlySet<string> = new Set([
+  'patch /events',
+  'patch bellhop.io/bgppolicies/status',
+  'patch bellhop.io/vips',
+])
+
+const rightOf = ({ verb, group, resource, subresource }: ResourceRequest): string =>
+  `${verb} ${group}/${resource}${subresource === '' ? '' : `/${subresource}`}`
+
+/** All rights of the roles in a manifest, sorted. */
+function grantedRights(file: string): readonly string[] {
+  const documents = parseAllDocuments(readFileSync(path.join(repositoryRoot, file), 'utf8'))
+  const rules = documents.flatMap((document) => listAt(document.toJS(), 'rules').filter(isObject))
+  const rights = rules.flatMap((rule) =>
+    listAt(rule, 'verbs').flatMap((verb) =>
+      listAt(rule, 'apiGroups').flatMap((group) =>
+        listAt(rule, 'resources').map((resource) => `${verb} ${group}/${resource}`),
+      ),
+    ),
+  )
+  return [...new Set(rights)].sort()
+}
 
 /** The header and the one line that `kubectl get <kind> <name>` prints, by column. */
 function row(table: string): Readonly<Record<string, string>> {

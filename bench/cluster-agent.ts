@@ -78,7 +78,7 @@ export async function measureAgent({ directory, bundle, kubeconfig, server, line
 
 // Addresses side by side are one rule, so that rules cannot be counted: the agent says itself how many VIPs they open.
 async function rulesStand(logPath: string, vips: number): Promise<void> {
-  const applied = new RegExp(`"event":"forward-rules-applied","family":"IPv4","vips":${vips},`)
+  const applied = new RegExp(`"event":"forward-rules-applied","vips":${vips},`)
   while (!applied.test(readFileSync(logPath, 'utf8'))) await pause(10)
 }
 

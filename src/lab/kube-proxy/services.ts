@@ -14,7 +14,7 @@ export interface ProxiedPort {
   /** `namespace/name:port name`. */
   readonly id: string
   readonly family: IpFamily
-  readonly protocol: 'tcp' | 'udp'
+  readonly protocol: 'tcp' | 'udp' | 'sctp'
   readonly port: number
   /** 0 = none. */
   readonly nodePort: number
@@ -68,7 +68,7 @@ function portsOf(
       return {
         id: `${namespace}/${name}:${portName}`,
         family,
-        protocol: port['protocol'] === 'UDP' ? 'udp' : 'tcp',
+        protocol: port['protocol'] === 'UDP' ? 'udp' : port['protocol'] === 'SCTP' ? 'sctp' : 'tcp',
         port: Number(port['port']),
         nodePort: Number(port['nodePort'] ?? 0),
         ...(clusterIP === undefined ? {} : { clusterIP }),

@@ -76,6 +76,14 @@ describe('the endpoints that a Service port is sent to, seen from n1', () => {
     ])
   })
 
+  test.each([
+    ['TCP', 'tcp'],
+    ['UDP', 'udp'],
+    ['SCTP', 'sctp'],
+  ])('%s ports are translated as %s', (protocol, expected) => {
+    expect(proxiedPorts([service({ ports: [{ port: 80, protocol }] })], [], 'n1')[0]?.protocol).toBe(expected)
+  })
+
   test('ports are matched by name', () => {
     const ports = [
       { name: 'http', port: 80 },

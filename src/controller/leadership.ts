@@ -1,6 +1,7 @@
 // What only the leader does with addresses: a pass of allocation whenever something it depends on has changed, for as long as its
 // fence holds. A pass that could not be completed is repeated after a pause, and one is due by itself when a hold runs out.
 
+import { backoffMs } from '../k8s/backoff.ts'
 import type { KubeClient } from '../k8s/client.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
 import { createEventRecorder, type EventNote, type EventSubject } from '../k8s/events.ts'
@@ -14,7 +15,7 @@ import { allocate } from '../vip/allocate.ts'
 import type { Allocation, ServiceClassRule } from '../vip/types.ts'
 import { parseVipName } from '../vip/vip-name.ts'
 import { createAllocationFilter } from './allocation-filter.ts'
-import { runAllocationPass } from './allocator.ts'
+import { type PassResult, runAllocationPass } from './allocator.ts'
 import type { GivenBack } from './given-back.ts'
 
 export interface LeadershipOptions {
@@ -49,6 +50,8 @@ export interface Leadership {
 const read: readonly Kind[] = ['Service', 'Vip', 'VipPool', 'Namespace']
 
 const retryMs = 1000
+/** While the API server takes nothing at all. */
+const retryMaxMs = 30_000
 /** A pass at least this often, whatever changed: a safety net that should never catch anything. */
 const resyncMs = 120_000
 
@@ -115,6 +118,9 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     let allocation: Allocation | undefined
     let busyMs = 0
     let cancelWake: CancelTimer | undefined
+    /** Passes in a row of which the API server took nothing. */
+    let refusals = 0
+    let startAt = 0
     const pass = async (): Promise<void> => {
       if (!current || !fence.holds()) return
       const result = await runAllocationPass({
@@ -138,12 +144,15 @@ export function createLeadership(options: LeadershipOptions): Leadership {
           return done
         },
         log,
+        startAt,
         signal: fence.signal,
       })
+      startAt = result.startAt
       allocation = result.allocation
       of.onAllocated()
       cancelWake?.()
-      cancelWake = clock.setTimer(wakeInMs(result, clock), () => trigger.pull())
+      refusals = result.refused ? refusals + 1 : 0
+      cancelWake = clock.setTimer(wakeInMs(result, refusals, clock), () => trigger.pull())
     }
     const trigger: Trigger = createTrigger(pass, {
       clock,
@@ -177,11 +186,9 @@ function serviceSubject(service: NamespacedName, uid: string): EventSubject {
   return { apiVersion: 'v1', kind: 'Service', namespace, name, uid }
 }
 
-function wakeInMs(
-  { allocation, complete }: { readonly allocation: Allocation; readonly complete: boolean },
-  clock: Clock,
-): number {
-  if (!complete) return retryMs
+function wakeInMs({ allocation, complete }: PassResult, refusals: number, clock: Clock): number {
+  // The full time: which replica leads, and that it is one, is jitter enough.
+  if (!complete) return refusals === 0 ? retryMs : backoffMs(refusals, 1, { baseMs: retryMs, capMs: retryMaxMs })
   const untilHoldEndsMs = (allocation.wakeAtMs ?? Number.POSITIVE_INFINITY) - clock.wallMs()
   return Math.max(0, Math.min(resyncMs, untilHoldEndsMs))
 }

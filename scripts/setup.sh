@@ -18,7 +18,7 @@ if ! cmp -s package-lock.json "$stamp"; then
   cp package-lock.json "$stamp"
 fi
 
-debian=(iproute2 iptables nftables conntrack procps kmod curl jq unzip tcpdump bird2 frr gobgpd openbgpd exabgp tshark)
+debian=(iproute2 iptables nftables ipset conntrack procps kmod curl jq unzip tcpdump bird2 frr gobgpd openbgpd exabgp tshark)
 if [ "${1-}" = debian ]; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     say "not root on Debian: these packages are not installed: ${debian[*]}"

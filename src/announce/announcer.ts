@@ -23,6 +23,8 @@ export interface Announcer {
     changes: ClusterChanges | undefined,
     context: PlanContext,
   ) => PlanStep['changedVips']
+  /** The peers towards which to be quiet are others. */
+  readonly quietChanged: () => void
   /** Fresh lists have confirmed the view: withdraws what was held back and is still not in the plan. */
   readonly confirmed: () => void
   /** Vips whose withdrawal waits for a second look. */
@@ -48,12 +50,14 @@ export interface AnnouncerOptions {
   readonly speaker: Speaker
   /** A step would withdraw too much at once: `confirmed` is to be called when fresh lists are in the view. */
   readonly onGuarded: (vips: ReadonlySet<string>) => void
+  /** Peers towards which to be quiet, because another replica tells them better; default none. */
+  readonly quiet?: () => ReadonlySet<string>
   /** Leads what routers dial to the port that the speaker listens on, where a BgpConf asks for it. */
   readonly redirect?: Pick<PortRedirect, 'set' | 'problem'>
 }
 
 /** Creates the announcer of one replica; it owns the order of what `speaker` is told. */
-export function createAnnouncer({ planner, speaker, onGuarded, redirect }: AnnouncerOptions): Announcer {
+export function createAnnouncer({ planner, speaker, onGuarded, redirect, quiet }: AnnouncerOptions): Announcer {
   const sessions = new Map<string, SessionStatus>()
   const ranges = new Map<string, RangeStatus>()
   /** Vips that left the plan, with the revision that carried their withdrawal. */
@@ -74,7 +78,7 @@ export function createAnnouncer({ planner, speaker, onGuarded, redirect }: Annou
   }
 
   const configure = (planned: Plan): void => {
-    const config = speakerConfig(planned, told)
+    const config = speakerConfig(planned, told, quiet?.() ?? noPeers)
     if (config !== undefined && !isDeepStrictEqual(config, told)) {
       speaker.send({ type: 'configure', config })
       told = config
@@ -121,6 +125,10 @@ export function createAnnouncer({ planner, speaker, onGuarded, redirect }: Annou
       return step.changedVips
     },
 
+    quietChanged: () => {
+      if (plan !== undefined && guard.heldVips.size === 0) configure(plan)
+    },
+
     confirmed: () => {
       if (plan === undefined) return
       const vips = [...guard.heldVips]
@@ -160,11 +168,24 @@ export function createAnnouncer({ planner, speaker, onGuarded, redirect }: Annou
   }
 }
 
+const noPeers: ReadonlySet<string> = new Set()
+
+/** As a shutdown communication (RFC 9003). */
+const quietWords = 'cut off from the cluster: other replicas announce'
+
 // Without a usable BgpConf there are no sessions: what the speaker was told before is closed.
-function speakerConfig(plan: Plan, told: SpeakerConfig | undefined): SpeakerConfig | undefined {
+function speakerConfig(
+  plan: Plan,
+  told: SpeakerConfig | undefined,
+  quiet: ReadonlySet<string>,
+): SpeakerConfig | undefined {
   if (plan.speaker === undefined)
     return told === undefined ? undefined : { ...told, listenPort: 0, peers: [], ranges: [] }
   const { routerId, listenPort, listenAddresses } = plan.speaker
-  const { peers, peerRanges: ranges } = plan
+  const { peerRanges: ranges } = plan
+  const peers =
+    quiet.size === 0
+      ? plan.peers
+      : plan.peers.map((peer) => (quiet.has(peer.name) ? { shutdown: quietWords, ...peer } : peer))
   return { routerId, listenPort, listenAddresses, peers, ranges }
 }

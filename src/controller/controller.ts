@@ -2,7 +2,7 @@
 // statuses. Data flows one way (store -> plan -> speaker), and comes back through the API server.
 
 import { type Adoption, startAdoption } from '../adoption/adoption.ts'
-import { createAnnouncer } from '../announce/announcer.ts'
+import { type Announcer, createAnnouncer } from '../announce/announcer.ts'
 import { createDataplaneGate, type DataplaneGate } from '../announce/dataplane-gate.ts'
 import { createDrainWatch, type DrainWatch } from '../announce/drain-watch.ts'
 import type { Speaker, SpeakerEvent } from '../bgp/speaker/protocol.ts'
@@ -33,6 +33,7 @@ import { livenessTable, noteLiveness } from './liveness-news.ts'
 import { type Presence, startPresence } from './presence.ts'
 import { createReporter } from './reporter.ts'
 import { createRounds } from './rounds.ts'
+import { askStanding, createSteppingBack, type Standing, type SteppingBack } from './stepping-back.ts'
 
 export interface ControllerConfig {
   readonly credentials: CredentialsSource
@@ -96,6 +97,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     planner: createPlanner(),
     speaker,
     redirect,
+    quiet: () => steppingBack.quiet(),
     onGuarded: (vips) => void rounds.confirmWithdrawals(vips.size),
   })
   const { serviceClass, name, node } = config
@@ -104,6 +106,12 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     onNodes: () => rounds.run(),
     onOpinions: (changes) => noteLiveness(changes, store, leadership),
     onKeys: () => reporter.pull(),
+  })
+  const steppingBack = createSteppingBack({
+    ...{ name, httpPort: config.httpPort, ask: askStanding, clock, log, signal },
+    renewedMs: presence.renewedMs,
+    replicas: () => presence.replicas.signs().values(),
+    onChange: announcer.quietChanged,
   })
   const gate = createDataplaneGate({ clock, signal, agents: presence.agents, onChange: () => rounds.run() })
   const health = createHealthChecker({ ask: askHealth, serviceClass, clock, signal, onChange: () => rounds.run() })
@@ -163,6 +171,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
       contentType: metrics.contentType,
       text: await metrics.render(await presence.observe()),
     }),
+    standing: () => standingOf(announcer, steppingBack),
     liveness: async () => livenessTable(presence.nodeLiveness(), await presence.observe()),
   }
   let server: StatusServer | undefined
@@ -199,6 +208,11 @@ async function connect(config: ControllerConfig, { clock, log }: ControllerDeps)
   if (!connected.ok) throw new Error(`no way to the API server: ${connected.error.message}`)
   return connected.value
 }
+
+const standingOf = ({ sessions }: Announcer, steppingBack: SteppingBack): Standing => ({
+  connected: steppingBack.isConnected(),
+  established: [...sessions.values()].filter(({ state }) => state === 'Established').map(({ peer }) => peer),
+})
 
 /** Hands events on; rejects when the worker died without being asked. */
 function followSpeaker(speaker: Speaker, onEvent: (event: SpeakerEvent) => void): Promise<never> {

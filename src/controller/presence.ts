@@ -61,6 +61,8 @@ export interface Presence {
   readonly died: Promise<never>
   /** Ends the sessions; the Lease is given back when the signal has fired. */
   readonly stop: () => Promise<void>
+  /** When the API server last took our word, monotonic; undefined = never yet. */
+  readonly renewedMs: () => number | undefined
   /** The Lease is gone. */
   readonly left: Promise<void>
 }
@@ -70,9 +72,10 @@ const roleLabel = 'bellhop.io/role'
 
 /**
  * A replica that is silent for as long as the leader's lease lasts is gone: by the time another one leads, it can say so. Routers
- * noticed within their hold time; a status that still counted the session of a dead replica would mislead.
+ * noticed within their hold time; a status that still counted the session of a dead replica would mislead. Renewed so often that a
+ * replica soon knows that it is cut off (see stepping-back.ts).
  */
-const replicaBeat = { renewSeconds: 5, durationSeconds: 15 } as const
+export const replicaBeat = { renewSeconds: 2, durationSeconds: 15 } as const
 
 const noLiveness: PlanContext['nodeLiveness'] = new Map()
 
@@ -136,6 +139,7 @@ export function startPresence(options: PresenceOptions): Presence {
       layer2.stop()
       await bfd?.stop()
     },
+    renewedMs: () => heartbeat.facts().renewedMonotonicMs,
     left: heartbeat.stopped,
   }
 }

@@ -10,6 +10,8 @@ export interface StatusSources {
   readonly notReady: () => string | undefined
   /** Prometheus text format and its content type. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>
+  /** For the other replicas: whether this one sees the cluster, and whom it tells; absent where there are none. */
+  readonly standing?: () => unknown
   /** The nodes that are watched, a line each; absent where none are. */
   readonly liveness?: () => Promise<readonly unknown[]>
 }
@@ -53,6 +55,9 @@ async function answer(request: IncomingMessage, response: ServerResponse, source
       const { contentType, text } = await sources.metrics()
       return send(response, 200, contentType, text)
     }
+    case '/standing':
+      if (sources.standing === undefined) break
+      return send(response, 200, 'application/json', `${JSON.stringify(sources.standing())}\n`)
     case '/liveness':
       if (sources.liveness === undefined) break
       return send(response, 200, 'application/json', linesOf(await sources.liveness()))

@@ -48,6 +48,7 @@ describe('an announcer', () => {
   let steps: PlanStep[]
   let announcer: Announcer
   let guarded: number
+  let quiet: ReadonlySet<string>
   const next = (planned: PlanStep): void => {
     steps.push(planned)
     announcer.step({ bgpConfs: new Map() } as never, undefined, undefined as never)
@@ -65,7 +66,8 @@ describe('an announcer', () => {
       stop: async () => {},
     }
     guarded = 0
-    announcer = createAnnouncer({ planner, speaker, onGuarded: () => void guarded++ })
+    quiet = new Set()
+    announcer = createAnnouncer({ planner, speaker, onGuarded: () => void guarded++, quiet: () => quiet })
   })
 
   test('tells the routes before the peers, and that the first plan is whole after both', () => {
@@ -95,6 +97,18 @@ describe('an announcer', () => {
     sent.length = 0
     next({ ...step([]), plan: nobody })
     expect(sent).toMatchObject([{ type: 'configure', config: { peers: [], listenPort: 0 } }])
+  })
+
+  test('is quiet towards the peers that another replica tells, and speaks again', () => {
+    const peers = ['leaf1', 'leaf2'].map((name) => ({ name })) as unknown as Plan['peers']
+    next(step([], { peers }))
+    sent.length = 0
+    quiet = new Set(['leaf2'])
+    announcer.quietChanged()
+    quiet = new Set()
+    announcer.quietChanged()
+    const told = sent.map((command) => (command.type === 'configure' ? command.config.peers : []))
+    expect(told).toEqual([[{ name: 'leaf1' }, { name: 'leaf2', shutdown: expect.any(String) }], peers])
   })
 
   test('a VIP counts as withdrawn only when the last socket has taken its withdrawal', () => {

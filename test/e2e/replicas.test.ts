@@ -4,6 +4,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { nothingFails, vip4 } from '../../src/lab/demo/stage.ts'
 import type { Probe } from '../../src/lab/demo/story.ts'
+import { controllerPort } from '../../src/lab/lab.ts'
 import { programsOf } from '../../src/lab/routers/create-router.ts'
 import type { RunningLoad } from '../../src/lab/topology/load.ts'
 import type { LabNode } from '../../src/lab/topology/topology.ts'
@@ -238,7 +239,7 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
     replicasAgreed()
   })
 
-  test('a leader cut off from the API server announces on while another leads, and catches up', {
+  test('a leader cut off from the API server announces on while it can ask nobody, then steps back, and catches up', {
     timeout,
   }, async () => {
     const { lab, stage } = replicas
@@ -250,6 +251,10 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
         paths.filter(({ neighbor }) => neighbor === by.address.ipv4).map(({ nextHop }) => nextHop),
       )
     await startLoads()
+    // It asks the other replicas whether they see the cluster; until it can, it announces on.
+    const asking = (verb: '-I' | '-D'): Promise<unknown> =>
+      cutOff.namespace.exec(`iptables -w ${verb} OUTPUT -o lan0 -p tcp --dport ${controllerPort} -j DROP`.split(' '))
+    await asking('-I')
     await cutOff.setManagement('down')
     try {
       await createService('meanwhile')
@@ -294,9 +299,14 @@ describeWith({ netns: true, programs }, 'Three replicas', () => {
         await silence('-D')
       }
       await says(unheard, { present: true })
+      await asking('-D')
+      await becomes('it to step back', sessions(cutOff, [false, false]))
+      await becomes('the routers to know better', stage.leavesHold([node1, node3]))
     } finally {
+      await asking('-D')
       await cutOff.setManagement('up')
     }
+    await becomes('its sessions to come back', sessions(cutOff, [true, true]))
     // Not when TCP tries again on its old connections, which after so long a silence takes as long again.
     await becomes('it catches up', stage.leavesHold([node1, node3]), caughtUpMs)
     await setReady(node2, true)

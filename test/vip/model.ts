@@ -370,10 +370,23 @@ const rangeSets: readonly [readonly string[], ...(readonly string[])[]] = [
   ['10.0.0.0-10.0.0.2', '10.0.1.0-10.0.1.2', 'fd00::/126'],
 ]
 
-/** One edit by a user or an administrator. */
-export function edit(world: World, dice: Dice): void {
+/**
+ * One edit by a user or an administrator. The class of a Service changes under one leader only: of two that believe to lead, one may
+ * delete a Vip that the other has just announced again. No address is held twice by that, and the next pass makes it anew.
+ */
+export function edit(world: World, dice: Dice, mode: 'lease' | 'split-brain'): void {
   if (dice.below(4) === 0) editPool(world, dice)
+  else if (mode === 'lease' && dice.below(10) === 0) editClass(world, dice)
   else editService(world, dice)
+}
+
+// The API server lets it change together with the type.
+function editClass(world: World, dice: Dice): void {
+  const known = world.objects.services.get(dice.pick(names))
+  if (known === undefined) return
+  const { loadBalancerClass: _, ...unclassed } = known
+  const loadBalancerClass = dice.pick([undefined, serviceClass.name, 'example.com/other'])
+  world.put('services', loadBalancerClass === undefined ? unclassed : { ...unclassed, loadBalancerClass })
 }
 
 function editPool(world: World, dice: Dice): void {
@@ -481,7 +494,7 @@ export function play(
     switch (dice.below(10)) {
       case 0:
       case 1:
-        edit(world, dice)
+        edit(world, dice, mode)
         break
       case 2:
         controller.observe(dice.pick(['services', 'vips', 'pools']), 1 + dice.below(5))

@@ -211,7 +211,9 @@ async function connect(config: ControllerConfig, { clock, log }: ControllerDeps)
 
 const standingOf = ({ sessions }: Announcer, steppingBack: SteppingBack): Standing => ({
   connected: steppingBack.isConnected(),
-  established: [...sessions.values()].filter(({ state }) => state === 'Established').map(({ peer }) => peer),
+  established: [...sessions.values()]
+    .filter(({ state, announcedPaths }) => state === 'Established' && announcedPaths > 0)
+    .map(({ peer }) => peer),
 })
 
 /** Hands events on; rejects when the worker died without being asked. */

@@ -14,7 +14,7 @@ import { replicaBeat } from './presence.ts'
 export interface Standing {
   /** It sees the cluster: the API server has just taken its word. */
   readonly connected: boolean
-  /** BgpPeers to which it has a session, and has told the whole table. */
+  /** BgpPeers to which it has a session and announces something: one that has just come up is no reason to be quiet. */
   readonly established: readonly string[]
 }
 

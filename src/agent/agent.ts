@@ -1,40 +1,30 @@
-// The agent of one node: wiring only. It follows the Vips, keeps the node's FORWARD rules for exactly them, and says that it
-// lives. Without the API server the rules stay as they are; when the agent ends they stay too, so that an update of the agent
-// is not an outage of every Service.
+// The agent of one node: wiring only. Its parts are the node's rules, its answer to the controllers' BFD, its VIPs on the link and its
+// own BGP sessions; each says what the Lease is to say of it, and all end together. Without the API server the rules stay as they
+// are; when the agent ends they stay too, so that an update of the agent is not an outage of every Service.
 //
 //   await runAgent({ ...agentDefaults, credentials, node, version }, { clock, random, exec, log, signal })
-//   await runAgentCleanup({ clock, exec, log })         // `bellhop agent --cleanup`: nothing of ours is left on the node
 
-import { readFile } from 'node:fs/promises'
-import type { BackendChoice, DatapathError } from '../datapath/choose.ts'
-import { type RemovedPlace, removeEverything } from '../datapath/cleanup.ts'
-import { rulesOfVips, type VipRules } from '../datapath/desired.ts'
-import { type ForwardKeeper, type KeeperFacts, keepForwardRules } from '../datapath/keeper.ts'
+import type { BackendChoice } from '../datapath/choose.ts'
 import { type StatusServer, type StatusSources, startStatusServer } from '../http/status-server.ts'
 import { policyChains } from '../iptables/render.ts'
-import { createKubeClient } from '../k8s/client.ts'
-import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
+import { createKubeClient, type KubeClient } from '../k8s/client.ts'
 import type { CredentialsSource } from '../k8s/credentials.ts'
 import { createEventRecorder } from '../k8s/events.ts'
-import { startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
-import { type IpError, removeAllAddresses } from '../layer2/addresses.ts'
-import { type NodeLinks, renderNodeLinks } from '../layer2/links.ts'
-import { type BfdThread, createBfdThread } from '../liveness/bfd-thread.ts'
-import { answerControllers, type ControllerAnswerOptions } from '../liveness/controller-answer.ts'
-import { watchKeys } from '../liveness/key-watch.ts'
-import { agentAnnotation, agentAnnotationValue, livenessPorts } from '../liveness/watched-sessions.ts'
+import type { Layer2Keeper } from '../layer2/keeper.ts'
+import { renderNodeLinks } from '../layer2/links.ts'
 import type { RefusalOptions } from '../nftables/table.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
 import type { Log } from '../runtime/log.ts'
-import type { Result } from '../runtime/result.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import { createAgentMetrics } from './agent-metrics.ts'
-import { createAttestation } from './attestation.ts'
 import { watchClock } from './clock-watch.ts'
 import { startLayer2 } from './layer2.ts'
 import { type NodeNews, recordNodeNews } from './node-events.ts'
-import { followNodePeers, type NodePeers, type NodePeersFacts } from './node-peers.ts'
+import { type Annotations, createNodeLease, type NodeLease } from './node-lease.ts'
+import { type NodeLiveness, startNodeLiveness } from './node-liveness.ts'
+import { followNodePeers, type NodePeers } from './node-peers.ts'
+import { type NodeRules, startNodeRules } from './node-rules.ts'
 import { type Claim, claimNode } from './only-agent.ts'
 
 export interface AgentConfig {
@@ -93,24 +83,13 @@ const goodbyeMs = 2000
 
 /** Runs the agent until the signal fires. Rejects when there are no credentials or the status port is taken. */
 export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<void> {
-  const { clock, random, exec, log } = deps
-  const { namespace, node } = config
+  const { clock, log } = deps
+  const { node } = config
   // Fires with the caller's signal, and also when a part fails to start, so that no part outlives the others.
   const ending = new AbortController()
   const signal = AbortSignal.any([deps.signal, ending.signal])
-  const connected = await createKubeClient({
-    credentials: config.credentials,
-    clock,
-    log,
-    userAgent: `bellhop/${config.version} (agent)`,
-  })
-  if (!connected.ok) throw new Error(`no way to the API server: ${connected.error.message}`)
-  const client = connected.value
-  const recorder = createEventRecorder({
-    ...{ client, clock, log, signal },
-    component: 'bellhop-agent',
-    instance: node,
-  })
+  const client = await connected(config, deps)
+  const recorder = createEventRecorder({ client, clock, log, signal, component: 'bellhop-agent', instance: node })
   const tell = (news: NodeNews): void => recordNodeNews(recorder, node, news)
   const claim = await claimed(config, { clock, log, signal }, tell)
   if (claim === 'none') return client.close()
@@ -118,106 +97,81 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     log.warn({ event: 'clock-jumped', seconds })
     tell({ type: 'clock-jumped', seconds })
   })
-  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
-  // Fleets of agents start at once: a list that a cache may answer is good enough for rules.
-  const store = createClusterStore({
-    ...{ client, namespace, clock, random, log, signal },
-    kinds: ['Vip'],
-    // Where the traffic goes and who was told is of no interest here, and is most of a Vip and most of its changes.
-    select: { Vip: { withoutStatus: true } },
-    consistency: 'cache',
-  })
-  const keeper = keepForwardRules(config, {
-    ...{ exec, clock, log, signal },
-    ...(deps.generation === undefined ? {} : { generation: deps.generation }),
-    onNews: (news) => {
-      heartbeat.renew()
-      tell(news)
-    },
-    onInPlace: (rules) => {
-      attestation.inPlace(rules)
-      for (const toldOf of toldOfRules) toldOf()
-    },
-  })
-  const toldOfRules = new Set<() => void>()
-  const attestation = createAttestation<readonly VipRules[]>({ bootId, clock, signal, renew: () => heartbeat.renew() })
-  store.onChange(() => {
-    if (!store.synced()) return
-    const rules = rulesOfVips(store.view().vips.values())
-    const addresses = rules.map(({ address }) => address)
-    attestation.asked(rules, store.facts().kinds.get('Vip')?.resourceVersion ?? '0', addresses)
-    keeper.setVips(rules)
-  })
-  const layer2 = startLayer2({
-    ...{ exec, clock, log, signal, node, store },
-    heartbeat: { facts: () => heartbeat.facts(), renew: () => heartbeat.renew() },
-    hearsController: () => bfd?.hears() ?? false,
-  })
-  const nodePeers = config.nodeBgp
-    ? startNodePeers({
-        ...{ client, namespace, node, clock, random, log, signal },
-        serviceClass: config.serviceClass,
-        rules: { annotations: attestation.annotations, onChange: (listener) => void toldOfRules.add(listener) },
-        onChange: () => heartbeat.renew(),
-      })
-    : undefined
-  const keys = config.bfd ? watchKeys({ client, namespace, clock, random, log, signal }) : undefined
-  const heartbeat = startHeartbeat({
-    ...{ client, namespace, clock, random, log, signal },
-    name: `bellhop-agent-${node}`,
-    identity: node,
-    labels: { 'bellhop.io/role': 'agent', 'app.kubernetes.io/managed-by': 'bellhop' },
-    annotations: () => ({
-      ...annotationsOf(node, keeper.facts()),
-      ...attestation.annotations(),
-      ...linksOf(layer2.nodeLinks()),
-      ...bgpAnnotations(nodePeers?.facts() ?? {}),
-      ...(config.bfd ? { [agentAnnotation]: agentAnnotationValue } : {}),
-      ...keys?.annotations(),
-    }),
-  })
-  keys?.onChange(() => heartbeat.renew())
-  const bfd =
-    keys &&
-    startAnswering({
-      ...{ keys, clock, log, signal },
-      heartbeats: watchHeartbeats({
-        ...{ client, namespace, clock, random, log, signal },
-        labelSelector: 'bellhop.io/role=controller',
-      }),
-    })
-  const sources: StatusSources = {
-    unhealthy: () => undefined,
-    notReady: () => whyNotReady(store, keeper) ?? nodePeers?.notReady(),
-    metrics: createAgentMetrics(
-      () => ({
-        ...keeper.facts(),
-        apiConnected: isConnected(store),
-        sessions: nodePeers?.sessions() ?? new Map(),
-        layer2: layer2.facts(),
-      }),
-      async () => bfd?.thread.observe(),
-    ),
-  }
+  const parts = await startParts(config, { ...deps, client, signal }, tell)
   let server: StatusServer | undefined
   try {
-    if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, sources, log)
+    if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, statusSources(parts), log)
     log.info({ event: 'agent-started', node, httpPort: server?.port ?? 0, version: config.version })
-    const both = Promise.all([keeper.ended, layer2.ended]).then(() => {})
-    const ended = boundedAfter(signal, goodbyeMs, both, clock)
-    const parts = [bfd?.thread, nodePeers].flatMap((part) => (part === undefined ? [] : [part.died]))
-    await Promise.race([ended, ...parts])
+    const ended = Promise.all([parts.rules.ended, parts.layer2.ended]).then(() => {})
+    const died = [parts.liveness, parts.nodePeers].flatMap((part) => (part === undefined ? [] : [part.died]))
+    await Promise.race([boundedAfter(signal, goodbyeMs, ended, clock), ...died])
   } finally {
     ending.abort()
-    await nodePeers?.stop()
+    await parts.nodePeers?.stop()
     // Before anything else: whoever merely ends is not to be taken for dead.
-    await bfd?.thread.stop()
-    await boundedAfter(signal, goodbyeMs, heartbeat.stopped, clock)
+    await parts.liveness?.stop()
+    await boundedAfter(signal, goodbyeMs, parts.lease.stopped(), clock)
     await server?.stop()
     client.close()
     claim?.release()
   }
   log.info({ event: 'agent-ended', node, rulesLeft: true })
+}
+
+interface AgentParts {
+  readonly lease: NodeLease
+  readonly rules: NodeRules
+  readonly layer2: Layer2Keeper
+  /** Absent where the configuration says no. */
+  readonly liveness: NodeLiveness | undefined
+  readonly nodePeers: NodePeers | undefined
+}
+
+type PartDeps = AgentDeps & { readonly client: KubeClient }
+
+async function startParts(config: AgentConfig, deps: PartDeps, tell: (news: NodeNews) => void): Promise<AgentParts> {
+  const { namespace, node } = config
+  const lease = createNodeLease({ ...deps, namespace, node })
+  const rules = await startNodeRules({ ...deps, namespace, rules: config, onNews: tell, renew: lease.renew })
+  const liveness = config.bfd ? startNodeLiveness({ ...deps, namespace, renew: lease.renew }) : undefined
+  const layer2 = startLayer2({
+    ...{ ...deps, node, store: rules.vips, heartbeat: lease },
+    hearsController: () => liveness?.hears() ?? false,
+  })
+  const nodePeers = config.nodeBgp
+    ? followNodePeers({
+        ...{ ...deps, namespace, node, serviceClass: config.serviceClass },
+        rules: { annotations: rules.attested, onChange: rules.onInPlace },
+        onChange: lease.renew,
+      })
+    : undefined
+  const links = (): Annotations => {
+    const seen = layer2.nodeLinks()
+    return seen === undefined ? {} : renderNodeLinks(seen)
+  }
+  const others = [liveness, nodePeers].flatMap((part) => (part === undefined ? [] : [part.annotations]))
+  lease.begin([rules.annotations, links, ...others])
+  return { lease, rules, layer2, liveness, nodePeers }
+}
+
+const statusSources = ({ rules, layer2, liveness, nodePeers }: AgentParts): StatusSources => ({
+  unhealthy: () => undefined,
+  notReady: () => rules.notReady() ?? nodePeers?.notReady(),
+  metrics: createAgentMetrics(
+    () => ({
+      ...rules.facts(),
+      apiConnected: rules.apiConnected(),
+      sessions: nodePeers?.sessions() ?? new Map(),
+      layer2: layer2.facts(),
+    }),
+    async () => liveness?.observe(),
+  ),
+})
+
+async function connected({ credentials, version }: AgentConfig, { clock, log }: AgentDeps): Promise<KubeClient> {
+  const client = await createKubeClient({ credentials, clock, log, userAgent: `bellhop/${version} (agent)` })
+  if (!client.ok) throw new Error(`no way to the API server: ${client.error.message}`)
+  return client.value
 }
 
 // Undefined when nobody is to be waited for, 'none' when the end came before the other agent's.
@@ -238,35 +192,6 @@ async function claimed(
   return (await claimNode(onlyAgentMark, { ...deps, onTaken })) ?? 'none'
 }
 
-// The Lease says how many sessions there are: it is renewed when that changes, not whenever something was planned.
-function startNodePeers(options: Parameters<typeof followNodePeers>[0]): NodePeers {
-  let said = ''
-  const nodePeers = followNodePeers({
-    ...options,
-    onChange: () => {
-      const says = JSON.stringify(nodePeers.facts())
-      if (says !== said) options.onChange()
-      said = says
-    },
-  })
-  return nodePeers
-}
-
-const bgpAnnotations = ({ sessions, problem }: NodePeersFacts): Readonly<Record<string, string>> => ({
-  ...(sessions === undefined ? {} : { 'bellhop.io/bgp-sessions': `${sessions.established}/${sessions.peers}` }),
-  ...(problem === undefined ? {} : { 'bellhop.io/bgp-problem': problem }),
-})
-
-function startAnswering(options: Omit<ControllerAnswerOptions, 'bfd'> & Pick<AgentDeps, 'log'>): {
-  readonly thread: BfdThread
-  readonly hears: () => boolean
-} {
-  const ports = { local: livenessPorts.agent, remote: livenessPorts.controller }
-  const thread = createBfdThread({ ports, log: options.log })
-  const { hears } = answerControllers({ ...options, bfd: thread })
-  return { thread, hears }
-}
-
 // An iptables that hangs, or an API server that does not answer, must not hold up the end: `work` is waited for, but not
 // longer than `ms` after the signal.
 async function boundedAfter(signal: AbortSignal, ms: number, work: Promise<void>, clock: Clock): Promise<void> {
@@ -283,43 +208,4 @@ async function boundedAfter(signal: AbortSignal, ms: number, work: Promise<void>
   } finally {
     cancel()
   }
-}
-
-const isConnected = (store: ClusterStore): boolean => store.facts().kinds.get('Vip')?.phase === 'watching'
-
-/** What the agent still waits for. The API server's absence later on is no reason: the rules stand. */
-function whyNotReady(store: ClusterStore, keeper: ForwardKeeper): string | undefined {
-  const { lastSyncMs, lastError } = keeper.facts()
-  if (lastError !== undefined) return lastError.message
-  if (lastSyncMs !== undefined) return undefined
-  return store.synced() ? 'the rules are being put in place' : 'the VIPs are not known yet'
-}
-
-// What `kubectl describe lease` shows of a node: as text, because annotations are.
-function annotationsOf(node: string, facts: KeeperFacts): Readonly<Record<string, string>> {
-  const repairs = Object.values(facts.repairs).reduce((sum, count) => sum + count, 0)
-  return {
-    'bellhop.io/node': node,
-    'bellhop.io/backend': facts.backend ?? 'unknown',
-    'bellhop.io/vips': String(facts.vips.IPv4 + facts.vips.IPv6),
-    'bellhop.io/rules': String(facts.rules.IPv4 + facts.rules.IPv6),
-    'bellhop.io/repairs': String(repairs),
-    ...(facts.lastError === undefined ? {} : { 'bellhop.io/problem': facts.lastError.message }),
-  }
-}
-
-const linksOf = (links: NodeLinks | undefined): Readonly<Record<string, string>> =>
-  links === undefined ? {} : renderNodeLinks(links)
-
-/** Removes every rule and every VIP of ours from this node, whichever back end the rules are in. Needs no API server. */
-export async function runAgentCleanup(
-  deps: Pick<AgentDeps, 'clock' | 'exec' | 'log'>,
-): Promise<Result<readonly RemovedPlace[], DatapathError | IpError>> {
-  const addresses = await removeAllAddresses(deps.exec)
-  if (addresses.ok) deps.log.info({ event: 'layer2-addresses-removed', removed: addresses.value })
-  else deps.log.error({ event: 'layer2-addresses-not-removed', ...addresses.error })
-  const outcome = await removeEverything(deps)
-  if (outcome.ok) deps.log.info({ event: 'forward-rules-removed', removed: outcome.value })
-  else deps.log.error({ event: 'forward-rules-not-removed', ...outcome.error })
-  return addresses.ok ? outcome : addresses
 }

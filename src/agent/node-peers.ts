@@ -5,6 +5,7 @@ import type { SessionStatus } from '../bgp/speaker/protocol.ts'
 import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
 import { matchesSelector } from '../k8s/objects.ts'
 import { createTrigger } from '../runtime/trigger.ts'
+import type { Annotations } from './node-lease.ts'
 import type { NodeSpeaker, NodeSpeakerOptions } from './node-speaker.ts'
 
 /** Of BgpPeers an agent sees its own kind alone: what the others' statuses say all day costs it nothing. */
@@ -18,6 +19,7 @@ export interface NodePeersFacts {
 
 export interface NodePeers {
   readonly facts: () => NodePeersFacts
+  readonly annotations: () => Annotations
   /** By BgpPeer. */
   readonly sessions: () => ReadonlyMap<string, SessionStatus>
   /** What a rolling update of the agents should wait for before it goes on to the next node. */
@@ -33,6 +35,7 @@ const sessionsDueMs = 30_000
 
 const noSessions: ReadonlyMap<string, SessionStatus> = new Map()
 
+/** Begins to follow. `onChange` is called when `facts` says something else, not whenever something was planned. */
 export function followNodePeers(options: NodeSpeakerOptions): NodePeers {
   const { node, clock, log } = options
   let speaker: NodeSpeaker | undefined
@@ -69,13 +72,26 @@ export function followNodePeers(options: NodeSpeakerOptions): NodePeers {
       if (options.signal.aborted) return
       startedMs = clock.monotonicMs()
       wasReady = false
-      speaker = startNodeSpeaker(options)
+      speaker = startNodeSpeaker({ ...options, onChange: tell })
       speaker.died.catch(fail)
     } else {
       log.info({ event: 'node-speaker-ends', node, because: 'no BgpPeer selects the node' })
       await ending.stop('unwanted')
       speaker = undefined
     }
+    tell()
+  }
+  const facts = (): NodePeersFacts => {
+    if (speaker === undefined) return unknownPeers(store)
+    const problem = speaker.problem()
+    const established = [...speaker.sessions().values()].filter(({ state }) => state === 'Established').length
+    return { sessions: { peers: speaker.peers(), established }, ...(problem === undefined ? {} : { problem }) }
+  }
+  let told = ''
+  const tell = (): void => {
+    const says = JSON.stringify(facts())
+    if (says === told) return
+    told = says
     options.onChange()
   }
   const trigger = createTrigger(reconsider, { clock, onError: fail })
@@ -84,15 +100,8 @@ export function followNodePeers(options: NodeSpeakerOptions): NodePeers {
   return {
     died,
     sessions: () => speaker?.sessions() ?? noSessions,
-    facts: () => {
-      if (speaker === undefined) return unknownPeers(store)
-      const problem = speaker.problem()
-      const established = [...speaker.sessions().values()].filter(({ state }) => state === 'Established').length
-      return {
-        sessions: { peers: speaker.peers(), established },
-        ...(problem === undefined ? {} : { problem }),
-      }
-    },
+    facts,
+    annotations: () => annotationsOf(facts()),
     notReady: () => {
       if (speaker === undefined || wasReady) return undefined
       const problem = speaker.problem()
@@ -107,6 +116,11 @@ export function followNodePeers(options: NodeSpeakerOptions): NodePeers {
     },
   }
 }
+
+const annotationsOf = ({ sessions, problem }: NodePeersFacts): Annotations => ({
+  ...(sessions === undefined ? {} : { 'bellhop.io/bgp-sessions': `${sessions.established}/${sessions.peers}` }),
+  ...(problem === undefined ? {} : { 'bellhop.io/bgp-problem': problem }),
+})
 
 /** Why nothing is known of BgpPeers, if that is so for a reason: missing rights, or CRDs that are older than this program. */
 function unknownPeers(store: ClusterStore): NodePeersFacts {

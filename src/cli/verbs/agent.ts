@@ -1,7 +1,8 @@
 // `bellhop agent`: flags to configuration, and the clean-up of a node.
 
 import { hostname } from 'node:os'
-import { agentDefaults, runAgent, runAgentCleanup } from '../../agent/agent.ts'
+import { agentDefaults, runAgent } from '../../agent/agent.ts'
+import { runAgentCleanup } from '../../agent/cleanup.ts'
 import type { BackendChoice } from '../../datapath/choose.ts'
 import { openGenerationSource } from '../../nftables/generation.ts'
 import { systemExec } from '../../runtime/exec.ts'

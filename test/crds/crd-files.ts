@@ -74,3 +74,7 @@ export function judge(kind: string): (object: JsonObject, old?: JsonObject) => J
 
 /** What a user's YAML becomes on its way to the API server. */
 export const yaml = (text: string): JsonObject => parse(text, { version: '1.1' })
+
+/** What an API server adds to errors after which it runs no CEL rule. */
+export const RULES_NOT_RUN =
+  '<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation'

@@ -1,7 +1,7 @@
 // What a user sees after `kubectl apply` of a VipPool.
 import { describe, expect, test } from 'vitest'
 import { parseRange } from '../../src/net/range.ts'
-import { judge, yaml } from './crd-files.ts'
+import { judge, RULES_NOT_RUN, yaml } from './crd-files.ts'
 
 const vipPool = judge('VipPool')
 const pool = (spec: string) => yaml(`{metadata: {name: default}, spec: ${spec}}`)
@@ -47,12 +47,12 @@ describe('the addresses of a VipPool', () => {
   })
 
   test.each(BAD)('may not be %s', (range, message) => {
-    expect(vipPool(of(range)).errors).toEqual([`spec.addresses[0]: Invalid value: "string": ${message}`])
+    expect(vipPool(of(range)).errors).toEqual([`spec.addresses[0]: Invalid value: "${range}": ${message}`])
   })
 
   test('are judged where they are excluded as well', () => {
     expect(vipPool(pool('{addresses: [10.0.0.0/24], exclude: [10.0.0.1, 10.0.0.0/8/8]}')).errors).toEqual([
-      `spec.exclude[1]: Invalid value: "string": ${form('10.0.0.0/8/8')}`,
+      `spec.exclude[1]: Invalid value: "10.0.0.0/8/8": ${form('10.0.0.0/8/8')}`,
     ])
   })
 
@@ -91,18 +91,21 @@ describe('hold', () => {
   })
   test.each(['5', 'soon', '-5s', '721h', '1.5h'])('may not be %s', (hold) => {
     expect(vipPool(pool(`{addresses: [10.0.0.1], hold: "${hold}"}`)).errors).toEqual([
-      `spec.hold: Invalid value: "string": "${hold}" is not a duration such as 30s, 5m or 1h30m of at most 720h`,
+      `spec.hold: Invalid value: "${hold}": "${hold}" is not a duration such as 30s, 5m or 1h30m of at most 720h`,
     ])
   })
 })
 
 test.each([
-  ['layer2: {interfaces: [eth0]}', ['spec.layer2: Invalid value: "object": is only read with mode layer2']],
+  ['layer2: {interfaces: [eth0]}', ['spec.layer2: Invalid value: is only read with mode layer2']],
   ['mode: layer2, layer2: {interfaces: [eth0]}', []],
-  ['mode: arp', ['spec.mode: Unsupported value: "arp": supported values: "bgp", "layer2"']],
+  ['mode: arp', ['spec.mode: Unsupported value: "arp": supported values: "bgp", "layer2"', RULES_NOT_RUN]],
   [
     'sharing: All',
-    ['spec.sharing: Unsupported value: "All": supported values: "None", "SameNamespace", "AnyNamespace"'],
+    [
+      'spec.sharing: Unsupported value: "All": supported values: "None", "SameNamespace", "AnyNamespace"',
+      RULES_NOT_RUN,
+    ],
   ],
   ['sharing: None, namespaces: [team-a]', []],
   [

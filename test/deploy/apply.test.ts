@@ -125,7 +125,7 @@ describeWith({ programs: ['kubectl'] }, 'kubectl apply -k deploy/base', () => {
       'apiVersion: bellhop.io/v1alpha1\nkind: VipPool\nmetadata: {name: wrong}\nspec: {addresses: [203.0.113.1/24]}\n',
     )
     await expect(kubectl('apply', '-f', pool)).rejects.toThrow(
-      'The VipPool "wrong" is invalid: spec.addresses[0]: Invalid value: "string": "203.0.113.1/24" has host bits set: write the network address',
+      'The VipPool "wrong" is invalid: spec.addresses[0]: Invalid value: "203.0.113.1/24": "203.0.113.1/24" has host bits set: write the network address',
     )
   })
 

@@ -169,6 +169,30 @@ describe('validation says', () => {
     ['nothing about null where it is', { type: 'string', nullable: true }, null, []],
     ['an integer is a number too', { type: 'number' }, 1, []],
     [
+      'a fraction for an integer, twice',
+      { type: 'integer' },
+      1.5,
+      [
+        'a: Invalid value: "number": a in body must be of type integer: "number"',
+        '<nil>: Invalid value: "": Checked value must be of type integer (default format) in a',
+      ],
+    ],
+    [
+      'a fraction for an integer with a format, which it names',
+      { type: 'integer', format: 'int64' },
+      1.5,
+      [
+        'a: Invalid value: "float64": a in body must be of type int64: "float64"',
+        '<nil>: Invalid value: "": Checked value must be of type integer with format int64 in a',
+      ],
+    ],
+    [
+      'beyond 32 bits',
+      { type: 'integer', format: 'int32' },
+      4294967296,
+      ['<nil>: Invalid value: "": Checked value must be of type integer with format int32 in a'],
+    ],
+    [
       'a list for an object',
       { type: 'object' },
       [],
@@ -334,7 +358,7 @@ describe('validation says', () => {
       b: 'y',
     })
     expect(invalidMessage('Thing.bellhop.io', 't', errors)).toBe(
-      'Thing.bellhop.io "t" is invalid: [a: Invalid value: 0: a in body should be greater than or equal to 1, b: Unsupported value: "y": supported values: "x"]',
+      'Thing.bellhop.io "t" is invalid: [a: Invalid value: 0: a in body should be greater than or equal to 1, b: Unsupported value: "y": supported values: "x", <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]',
     )
     expect(invalidMessage('Thing.bellhop.io', 't', errors.slice(0, 1))).toBe(
       'Thing.bellhop.io "t" is invalid: a: Invalid value: 0: a in body should be greater than or equal to 1',

@@ -6,7 +6,7 @@ import type { Json, JsonObject } from '../json.ts'
 import { CRD_COST_MAX, estimateCost, occurrences, RULE_COST_MAX } from './cel-cost.ts'
 import { registerKubernetesLibrary } from './cel-library.ts'
 import { type CelType, registerSchemaTypes } from './cel-types.ts'
-import { duplicate, forbidden, invalid, required } from './field-error.ts'
+import { forbidden, invalid, required, ruleBroken, ruleFoundDuplicate } from './field-error.ts'
 import { isArray, isObject, SchemaError, type SchemaNode, type ValidationRule } from './schema.ts'
 import type { FieldError } from './structural-schema.ts'
 import { counterpart, join, sameJson } from './validate.ts'
@@ -175,9 +175,12 @@ function run(node: RuleNode, value: Json, old: Json | undefined, place: Place): 
   }
   if (!isObject(value)) return errors
   for (const [name, child] of Object.entries(value)) {
-    const property = node.properties.get(name) ?? node.additional
-    if (!property || child === undefined) continue
-    errors.push(...below(property, child, isObject(old) ? old[name] : undefined, join(place.path, name)))
+    const property = node.properties.get(name)
+    const ruled = property ?? node.additional
+    if (!ruled || child === undefined) continue
+    // A member of a map is written with its key in brackets here, unlike in the errors of the OpenAPI part.
+    const path = property ? join(place.path, name) : `${place.path}[${name}]`
+    errors.push(...below(ruled, child, isObject(old) ? old[name] : undefined, path))
   }
   return errors
 }
@@ -207,13 +210,13 @@ function runRule(
     typeof composed === 'string' && composed.trim() !== '' && !composed.includes('\n')
       ? composed
       : (rule.message ?? `failed rule: ${rule.rule}`)
-  return [errorFor(rule, join(place.path, rule.fieldPath ?? '').replace(/\.$/, ''), { value, typeName, message })]
+  return [errorFor(rule, join(place.path, rule.fieldPath ?? '').replace(/\.$/, ''), { value, message })]
 }
 
 function errorFor(
   rule: ValidationRule,
   path: string,
-  facts: { readonly value: Json; readonly typeName: string; readonly message: string },
+  facts: { readonly value: Json; readonly message: string },
 ): FieldError {
   switch (rule.reason) {
     case 'FieldValueForbidden':
@@ -221,9 +224,9 @@ function errorFor(
     case 'FieldValueRequired':
       return required(path, facts.message)
     case 'FieldValueDuplicate':
-      return duplicate(path, facts.typeName)
+      return ruleFoundDuplicate(path, facts.value)
     default:
-      return invalid(path, facts.typeName, facts.message)
+      return ruleBroken(path, facts.value, facts.message)
   }
 }
 

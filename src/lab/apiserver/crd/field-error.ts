@@ -1,33 +1,28 @@
 // Builds the errors that a user reads after `kubectl apply`, word for word as the Kubernetes API server composes them.
-// Source: the wording of kube-apiserver 1.32, packages field (util/validation/field) and kube-openapi (validation/errors).
+// Source: the wording of kube-apiserver 1.36, packages field (util/validation/field) and kube-openapi (validation/errors).
 import type { Json } from '../json.ts'
 import type { FieldError } from './structural-schema.ts'
 
-/** How Go prints a value inside an error: strings quoted, numbers and booleans plain, anything else as a Go literal. */
-export function goValue(value: Json | undefined): string {
-  if (value === undefined || value === null) return '"null"'
-  if (typeof value === 'string') return JSON.stringify(value)
-  return typeof value === 'object' ? goLiteral(value) : goNumber(value)
-}
-
-/** Go's %v: a float64 turns to exponent notation from 1e+21 on, as in JavaScript. */
-function goNumber(value: number | boolean): string {
-  return String(value)
-}
-
-function goLiteral(value: Json | undefined): string {
-  if (value === undefined || value === null) return 'interface {}(nil)'
-  if (Array.isArray(value)) return `[]interface {}{${value.map((item) => goLiteral(item)).join(', ')}}`
-  if (typeof value !== 'object') return goValue(value)
+/** A value as errors show it: strings quoted, everything else as JSON with sorted members. */
+export function shownValue(value: Json | undefined): string {
+  if (value === undefined || value === null) return 'null'
+  if (Array.isArray(value)) return `[${value.map((item) => shownValue(item)).join(',')}]`
+  if (typeof value !== 'object') return JSON.stringify(value)
   const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
-  return `map[string]interface {}{${entries.map(([key, child]) => `${JSON.stringify(key)}:${goLiteral(child)}`).join(', ')}}`
+  return `{${entries.map(([key, child]) => `${JSON.stringify(key)}:${shownValue(child)}`).join(',')}}`
 }
 
 /** `path` is what the user sees as the field; an error about the whole object has the path `<nil>`. */
 export const invalid = (path: string, value: Json | undefined, detail: string): FieldError => ({
   path: fieldName(path),
   reason: 'FieldValueInvalid',
-  message: `Invalid value: ${goValue(value)}: ${detail}`,
+  message: `Invalid value: ${shownValue(value)}: ${detail}`,
+})
+
+/** As `invalid` about a value that a CEL rule refused: a whole object or list is not shown. */
+export const ruleBroken = (path: string, value: Json, detail: string): FieldError => ({
+  ...invalid(path, value, detail),
+  ...(isWhole(value) ? { message: `Invalid value: ${detail}` } : {}),
 })
 
 export const typeInvalid = (path: string, value: Json | undefined, detail: string): FieldError => ({
@@ -50,7 +45,7 @@ export const forbidden = (path: string, detail: string): FieldError => ({
 export const notSupported = (path: string, value: Json, supported: readonly Json[]): FieldError => ({
   path: fieldName(path),
   reason: 'FieldValueNotSupported',
-  message: `Unsupported value: ${goValue(value)}: supported values: ${supported
+  message: `Unsupported value: ${shownValue(value)}: supported values: ${supported
     .map((entry) => JSON.stringify(typeof entry === 'string' ? entry : JSON.stringify(entry)))
     .join(', ')}`,
 })
@@ -58,8 +53,16 @@ export const notSupported = (path: string, value: Json, supported: readonly Json
 export const duplicate = (path: string, value: Json): FieldError => ({
   path: fieldName(path),
   reason: 'FieldValueDuplicate',
-  message: `Duplicate value: ${goValue(value)}`,
+  message: `Duplicate value: ${shownValue(value)}`,
 })
+
+/** As `duplicate` about a value that a CEL rule refused. */
+export const ruleFoundDuplicate = (path: string, value: Json): FieldError => ({
+  ...duplicate(path, value),
+  ...(isWhole(value) ? { message: 'Duplicate value' } : {}),
+})
+
+const isWhole = (value: Json): boolean => typeof value === 'object'
 
 export const tooLong = (path: string, max: number): FieldError => ({
   path: fieldName(path),

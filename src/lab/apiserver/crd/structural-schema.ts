@@ -48,6 +48,7 @@ export function invalidMessage(kind: string, name: string, errors: readonly Fiel
 /** After one of these the CEL rules could fail for want of the value they read, so they are not run. */
 const BLOCKING: ReadonlySet<FieldError['reason']> = new Set([
   'FieldValueRequired',
+  'FieldValueNotSupported',
   'FieldValueTooLong',
   'FieldValueTooMany',
   'FieldValueTypeInvalid',

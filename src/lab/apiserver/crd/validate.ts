@@ -1,7 +1,7 @@
 // Checks values against the OpenAPI part of a schema and reports what is wrong in the API server's words, in schema order.
 // Written by hand and not with a JSON Schema library, because the wording, the early exits and the lenience towards values
 // that an update leaves unchanged (validation ratcheting) are the point here, and no such library offers them.
-// Source: kube-openapi, packages validation/validate and validation/errors, as used by kube-apiserver 1.32.
+// Source: kube-openapi, packages validation/validate and validation/errors, as used by kube-apiserver 1.36.
 import type { Json, JsonObject } from '../json.ts'
 import { duplicate, invalid, notSupported, required, tooLong, tooMany, typeInvalid } from './field-error.ts'
 import { hasFormat } from './formats.ts'
@@ -40,7 +40,22 @@ function checkType(schema: SchemaNode, value: Json, path: string): FieldError[] 
   const wanted = schema.type ?? 'integer,string'
   const matches =
     wanted === actual || (wanted === 'number' && actual === 'integer') || wanted.split(',').includes(actual)
-  return matches ? [] : [typeInvalid(path, actual, `${inBody(path)} must be of type ${wanted}: "${actual}"`)]
+  if (matches) return checkIntegerFormat(schema, value, path)
+  // A schema with a format names that instead, and Go's own name of the value's type.
+  const [shown, type] =
+    wanted === 'integer' && actual === 'number' && schema.format !== undefined
+      ? ['float64', schema.format]
+      : [actual, wanted]
+  const refused = typeInvalid(path, shown, `${inBody(path)} must be of type ${type}: "${shown}"`)
+  return [refused, ...checkIntegerFormat(schema, value, path)]
+}
+
+/** A number must be one that its `type: integer` holds, by its format: int32, or int64 as by default. */
+function checkIntegerFormat(schema: SchemaNode, value: Json, path: string): FieldError[] {
+  if (schema.type !== 'integer' || typeof value !== 'number') return []
+  const fits = schema.format === 'int32' ? value === (value | 0) : Number.isInteger(value) && Math.abs(value) < 2 ** 63
+  const format = schema.format === undefined ? '(default format)' : `with format ${schema.format}`
+  return fits ? [] : [invalid('', '', `Checked value must be of type integer ${format} in ${path}`)]
 }
 
 function checkString(schema: SchemaNode, value: string, path: string): FieldError[] {
@@ -58,7 +73,6 @@ function checkString(schema: SchemaNode, value: string, path: string): FieldErro
   return errors
 }
 
-/** `format: int32` bounds nothing, as in the API server: a schema that means it says minimum and maximum. */
 function checkNumber(schema: SchemaNode, value: number, path: string): FieldError[] {
   const { minimum, maximum, multipleOf, exclusiveMinimum, exclusiveMaximum } = schema
   const errors: FieldError[] = []

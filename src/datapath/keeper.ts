@@ -5,6 +5,7 @@
 
 import type { Drift } from '../iptables/render.ts'
 import { familyOf, type IpFamily } from '../net/ip.ts'
+import type { Look } from '../nftables/reconcile.ts'
 import type { CancelTimer } from '../runtime/clock.ts'
 import type { DatapathBackend, DatapathError } from './choose.ts'
 import { sameRules, type VipRules } from './desired.ts'
@@ -57,7 +58,7 @@ export interface ForwardKeeper {
 
 const retryMs = 1000
 const pollMs = 1000
-/** Looking because others changed something takes at most this share of the time, however busy they are. */
+/** Looking because others changed something takes at most this share of the time, however busy they are, for each closeness. */
 const restPerLook = 20
 /** A generation that stands still makes looking superfluous; once in a while it is done all the same. */
 const trustMs = 60_000
@@ -89,19 +90,28 @@ export function keepForwardRules(options: KeeperOptions, deps: KeeperDeps): Forw
   let changed = false
   /** The set of the last look, if that went well. */
   let inPlace: readonly VipRules[] | undefined
-  /** Before the last look, so that what changed during it is looked at again. */
+  /** The generation in which everything is as it was left; undefined while that is not known. */
   let seen: number | undefined
+  /** The generation of the last look, of whatever closeness. */
+  let glanced: number | undefined
+  /** The last look of any closeness, and the last one at everything; and how long to rest after such a one. */
+  let triedMs = Number.NEGATIVE_INFINITY
   let lookedMs = Number.NEGATIVE_INFINITY
-  let restMs = pollMs
+  const restMs: Record<Look, number> = { nothing: pollMs, rules: pollMs, everything: pollMs }
 
   const look = async (vips: readonly VipRules[]): Promise<void> => {
+    const before = deps.generation?.()
+    const closeness = closenessOf(before)
     changed = false
     const startMs = clock.monotonicMs()
-    const before = deps.generation?.()
-    const outcome = await lookOnce(vips, state, options, deps)
-    lookedMs = clock.monotonicMs()
-    restMs = Math.max(pollMs, (lookedMs - startMs) * restPerLook)
-    seen = before
+    const outcome = await lookOnce({ vips, look: closeness }, state, options, deps)
+    triedMs = clock.monotonicMs()
+    restMs[closeness] = Math.max(pollMs, (triedMs - startMs) * restPerLook)
+    if (closeness === 'everything') lookedMs = triedMs
+    // Whoever else changed something meanwhile raised the generation beyond our own share.
+    glanced = before === undefined ? undefined : (before + outcome.commits) >>> 0
+    const known = closeness !== 'rules' && outcome.error === undefined && deps.generation?.() === glanced
+    seen = known ? glanced : undefined
     facts = { ...afterRound(facts, outcome, vips, deps), ...(state.backend ? { backend: state.backend.name } : {}) }
     // Meanwhile the same may have been asked for as another version, which is in place then, too.
     const overtaken = desired !== vips && inPlace === desired
@@ -110,6 +120,11 @@ export function keepForwardRules(options: KeeperOptions, deps: KeeperDeps): Forw
       deps.onInPlace?.(vips)
     }
     tell(outcome)
+  }
+  // A change waits for no long look, nor does the mending of a jump: rules are seen at once, and the rest when it is due.
+  const closenessOf = (generation: number | undefined): Look => {
+    if (inPlace === undefined || facts.lastError !== undefined || (!changed && wholeIsDue())) return 'everything'
+    return changed && generation !== undefined && generation === seen ? 'nothing' : 'rules'
   }
   const tell = ({ error, drift, changed: applied, rules }: RoundOutcome): void => {
     if (drift.length > 0) {
@@ -143,12 +158,19 @@ export function keepForwardRules(options: KeeperOptions, deps: KeeperDeps): Forw
     clock.monotonicMs() - lookedMs < trustMs &&
     deps.generation?.() === seen
 
-  const due = (): boolean => {
+  const wholeIsDue = (): boolean => {
     const sinceMs = clock.monotonicMs() - lookedMs
+    return (sinceMs >= options.checkIntervalMs && !standsStill()) || (sinceMs >= restMs.everything && movedSince(seen))
+  }
+  const movedSince = (generation: number | undefined): boolean => {
+    const present = deps.generation?.()
+    return present !== undefined && present !== generation
+  }
+  const due = (): boolean => {
     if (changed) return true
+    const sinceMs = clock.monotonicMs() - triedMs
     if (facts.lastError !== undefined) return sinceMs >= retryMs
-    if (sinceMs >= options.checkIntervalMs) return !standsStill()
-    return deps.generation !== undefined && seen !== undefined && sinceMs >= restMs && !standsStill()
+    return wholeIsDue() || (sinceMs >= restMs.rules && movedSince(glanced))
   }
   const run = async (): Promise<void> => {
     while (!signal.aborted) {
@@ -158,7 +180,8 @@ export function keepForwardRules(options: KeeperOptions, deps: KeeperDeps): Forw
   }
   const nextMs = (): number => {
     const intervalMs = facts.lastError === undefined ? options.checkIntervalMs : retryMs
-    const leftMs = intervalMs - (clock.monotonicMs() - lookedMs)
+    const sinceMs = facts.lastError === undefined ? lookedMs : triedMs
+    const leftMs = intervalMs - (clock.monotonicMs() - sinceMs)
     if (deps.generation === undefined) return Math.max(1, leftMs)
     // A look that is due and has not begun is superfluous until the generation moves.
     return leftMs <= 0 ? pollMs : Math.min(pollMs, leftMs)

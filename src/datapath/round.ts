@@ -3,9 +3,9 @@
 
 import type { Backend } from '../iptables/backend.ts'
 import { families, reconcile } from '../iptables/reconcile.ts'
-import { type Chains, type Drift, policyChains } from '../iptables/render.ts'
+import { type Drift, type FilterTable, policyChains } from '../iptables/render.ts'
 import { familyOf, type IpFamily } from '../net/ip.ts'
-import { type NftState, reconcileNft, untouched } from '../nftables/reconcile.ts'
+import { type Look, type NftState, reconcileNft, untouched } from '../nftables/reconcile.ts'
 import type { RefusalOptions } from '../nftables/table.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
@@ -35,7 +35,8 @@ export interface RoundState {
   chosenMonotonicMs: number
   /** The back end is new: what another one, or an earlier agent, left elsewhere has to go once its successor stands. */
   sweep: boolean
-  readonly iptables: Map<IpFamily, Chains>
+  /** As it was left. */
+  readonly iptables: Map<IpFamily, FilterTable>
   nft: NftState
 }
 
@@ -51,25 +52,33 @@ export interface RoundOutcome {
   readonly drift: readonly Drift[]
   /** Rules in iptables, and elements of sets in nftables, by family; absent for what could not be looked at. */
   readonly rules: Readonly<Partial<Record<IpFamily, number>>>
+  /** By how much the round itself raised the generation of nftables. */
+  readonly commits: number
   readonly error?: DatapathError
 }
+
+const noOutcome: RoundOutcome = { changed: false, drift: [], rules: {}, commits: 0 }
 
 /** A back end that was chosen by what is there is questioned again after this time. */
 const chooseAgainMs = 5 * 60_000
 
-/** Looks at everything once. Goes on after an error, and returns the first. */
+/** Looks once, as closely as `look` says, and brings everything in order. Goes on after an error, and returns the first. */
 export async function lookOnce(
-  vips: readonly VipRules[],
+  { vips, look }: { readonly vips: readonly VipRules[]; readonly look: Look },
   state: RoundState,
   options: RoundOptions,
   deps: RoundDeps,
 ): Promise<RoundOutcome> {
-  const chosen = await backendOf(state, options, deps)
-  if ('code' in chosen) return { changed: false, drift: [], rules: {}, error: chosen }
+  // Who closes FORWARD is asked anew when everything is.
+  const chosen =
+    look === 'everything' || state.backend === undefined ? await backendOf(state, options, deps) : state.backend
+  if ('code' in chosen) return { ...noOutcome, error: chosen }
+  const request: RoundRequest = { vips, look, backend: chosen }
   const outcomes: RoundOutcome[] = []
   if (chosen.name !== 'nftables')
-    for (const family of families) outcomes.push(await keepFamily(family, vips, chosen, state, options, deps))
-  outcomes.push(await keepNft(vips, chosen, state, options, deps))
+    for (const family of families)
+      outcomes.push(await keepFamily(family, { ...request, backend: chosen }, state, options, deps))
+  outcomes.push(await keepNft(request, state, options, deps))
   const error = outcomes.map((outcome) => outcome.error).find((candidate) => candidate !== undefined)
   if (state.sweep && error === undefined) {
     await removeFromOthers(chosen, deps)
@@ -79,8 +88,15 @@ export async function lookOnce(
     changed: outcomes.some(({ changed }) => changed),
     drift: outcomes.flatMap(({ drift }) => drift),
     rules: Object.assign({}, ...outcomes.map(({ rules }) => rules)),
+    commits: outcomes.reduce((sum, { commits }) => sum + commits, 0),
     ...(error === undefined ? {} : { error }),
   }
+}
+
+interface RoundRequest<Chosen extends DatapathBackend = DatapathBackend> {
+  readonly vips: readonly VipRules[]
+  readonly look: Look
+  readonly backend: Chosen
 }
 
 async function backendOf(
@@ -108,46 +124,50 @@ async function backendOf(
 
 async function keepFamily(
   family: IpFamily,
-  vips: readonly VipRules[],
-  backend: Backend,
+  { vips, look, backend }: RoundRequest<Backend>,
   state: RoundState,
   options: RoundOptions,
   deps: RoundDeps,
 ): Promise<RoundOutcome> {
-  const lastApplied = state.iptables.get(family)
+  const left = state.iptables.get(family)
+  // The generation says nothing of legacy iptables.
+  const trusted = look === 'nothing' && backend.name === 'nft'
   const stayBehind = options.stayBehind ?? policyChains
   const own = vips.map(({ address }) => address).filter((address) => familyOf(address) === family)
   const outcome = await reconcile(
-    { backend, family, vips: own, stayBehind, ...(lastApplied === undefined ? {} : { lastApplied }) },
+    {
+      ...{ backend, family, vips: own, stayBehind },
+      ...(left === undefined ? {} : { left }),
+      ...(trusted ? { trusted } : {}),
+    },
     deps,
   )
   if (!outcome.ok) {
     // A node without IPv6, or without its program, is in order as long as nobody asks for IPv6.
-    const needed = own.length > 0 || (lastApplied?.size ?? 0) > 0
+    const needed = own.length > 0 || (left?.chains.size ?? 0) > 0
     const absent = ['iptables/not-installed', 'iptables/kernel-lacks-it'].includes(outcome.error.code)
-    return { changed: false, drift: [], rules: {}, ...(needed || !absent ? { error: outcome.error } : {}) }
+    return { ...noOutcome, ...(needed || !absent ? { error: outcome.error } : {}) }
   }
-  const { changed, drift, applied } = outcome.value
-  state.iptables.set(family, applied)
-  const rules = [...applied.values()].reduce((sum, chain) => sum + chain.length, 0)
-  return { changed, drift, rules: { [family]: rules } }
+  const { changed, drift, commits } = outcome.value
+  state.iptables.set(family, outcome.value.left)
+  const rules = [...outcome.value.left.chains.values()].reduce((sum, chain) => sum + chain.length, 0)
+  return { changed, drift, rules: { [family]: rules }, commits: backend.name === 'nft' ? commits : 0 }
 }
 
 async function keepNft(
-  vips: readonly VipRules[],
-  backend: DatapathBackend,
+  { vips, look, backend }: RoundRequest,
   state: RoundState,
   { refusals = { sourceRanges: false, unusedPorts: false } }: RoundOptions,
   deps: RoundDeps,
 ): Promise<RoundOutcome> {
-  const outcome = await reconcileNft({ vips, refusals, last: state.nft }, deps)
+  const outcome = await reconcileNft({ vips, refusals, last: state.nft, look }, deps)
   if (!outcome.ok) {
     // A node without nftables is in order as long as nobody asks for what only nftables does.
     const needed = backend.name === 'nftables' || refusals.sourceRanges || refusals.unusedPorts
     const absent = ['nftables/not-installed', 'nftables/kernel-lacks-it'].includes(outcome.error.code)
-    return { changed: false, drift: [], rules: {}, ...(needed || !absent ? { error: outcome.error } : {}) }
+    return { ...noOutcome, ...(needed || !absent ? { error: outcome.error } : {}) }
   }
-  const { changed, drift, state: left } = outcome.value
-  state.nft = left
-  return { changed, drift, rules: {} }
+  const { changed, drift, commits } = outcome.value
+  state.nft = outcome.value.state
+  return { changed, drift, rules: {}, commits }
 }

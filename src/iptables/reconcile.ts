@@ -8,7 +8,7 @@ import { err, ok, type Result } from '../runtime/result.ts'
 import { type Backend, installedBackends, programsOf } from './backend.ts'
 import { explainFailure, type IptablesError, isTransient } from './errors.ts'
 import { parseFilterTable } from './observe.ts'
-import { type Chains, type Drift, desiredChains, driftOf, type FilterTable, planChange } from './render.ts'
+import { afterChange, type Chains, type Drift, desiredChains, driftOf, type FilterTable, planChange } from './render.ts'
 
 export const families: readonly IpFamily[] = ['IPv4', 'IPv6']
 
@@ -23,15 +23,19 @@ export interface ReconcileRequest {
   readonly vips: readonly Ip[]
   /** Chains that our jump stays behind in FORWARD. */
   readonly stayBehind: readonly string[]
-  /** What this process put there last: what differs from it was done by somebody else. */
-  readonly lastApplied?: Chains
+  /** What this process left there last: what differs from it was done by somebody else. */
+  readonly left?: FilterTable
+  /** Nobody changed anything since: `left` is what is there, and need not be looked at. */
+  readonly trusted?: true
 }
 
 export interface Reconciled {
   readonly changed: boolean
   /** Empty when nobody interfered, or when this is the first time. */
   readonly drift: readonly Drift[]
-  readonly applied: Chains
+  readonly left: FilterTable
+  /** Transactions, each of which raised the generation of nftables by one, where they are nftables. */
+  readonly commits: number
 }
 
 const attemptsMax = 6
@@ -62,32 +66,32 @@ export async function reconcile(
   let drift: readonly Drift[] | undefined
   const untilMs = deps.clock.monotonicMs() + patienceMs
   for (let attempt = 1; ; attempt++) {
-    const observed = await observe(request.backend, request.family, deps.exec)
-    const step = observed.ok
-      ? await change(request, observed.value, desired, deps.exec)
-      : ({ ok: false, error: observed.error } as const)
+    const trusted = attempt === 1 && request.trusted === true ? request.left : undefined
+    const observed = trusted ? ok(trusted) : await observe(request.backend, request.family, deps.exec)
     if (observed.ok) drift ??= driftSince(request, observed.value)
-    if (step.ok) return ok({ changed: step.value, drift: drift ?? [], applied: desired })
+    const step = observed.ok ? await change(request, observed.value, desired, deps.exec) : observed
+    if (step.ok) return ok({ ...step.value, drift: drift ?? [] })
     const isLast = attempt === attemptsMax || deps.clock.monotonicMs() >= untilMs
     if (!isTransient(step.error) || isLast) return step
     await pause(deps.clock, pauseMs * attempt)
   }
 }
 
-const driftSince = ({ lastApplied, stayBehind }: ReconcileRequest, observed: FilterTable): readonly Drift[] =>
-  lastApplied === undefined ? [] : driftOf(observed, lastApplied, { stayBehind })
+const driftSince = ({ left, stayBehind }: ReconcileRequest, observed: FilterTable): readonly Drift[] =>
+  left === undefined ? [] : driftOf(observed, left.chains, { stayBehind })
 
 async function change(
   { backend, family, stayBehind }: Pick<ReconcileRequest, 'backend' | 'family' | 'stayBehind'>,
   observed: FilterTable,
   desired: Chains,
   exec: Exec,
-): Promise<Result<boolean, IptablesError>> {
+): Promise<Result<Omit<Reconciled, 'drift'>, IptablesError>> {
   const input = planChange(observed, desired, { stayBehind })
-  if (input === undefined) return ok(false)
+  if (input === undefined) return ok({ changed: false, left: observed, commits: 0 })
   const { restore } = programsOf(backend, family)
   const result = await exec(restore, ['--noflush', '-w', String(lockWaitSeconds)], { input, timeoutMs: 60_000 })
-  return result.status === 0 ? ok(true) : err(explainFailure(restore, result))
+  if (result.status !== 0) return err(explainFailure(restore, result))
+  return ok({ changed: true, left: afterChange(observed, desired, { stayBehind }), commits: 1 })
 }
 
 const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.setTimer(ms, resolve))

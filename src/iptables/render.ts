@@ -176,9 +176,27 @@ const removeJumps = ({ forward }: FilterTable): readonly string[] =>
   forward.filter(isJump).map((rule) => `-D FORWARD ${rule}`)
 
 function placeJump(table: FilterTable, stayBehind: readonly string[]): readonly string[] {
-  const others = table.forward.filter((rule) => !isJump(rule))
-  const place = others.findLastIndex((rule) => stayBehind.includes(targetOf(rule) ?? '')) + 1
-  const wanted = [...others.slice(0, place), jumpRule, ...others.slice(place)]
-  if (sameRules(table.forward, wanted)) return []
+  const { place, forward } = withJump(table, stayBehind)
+  if (sameRules(table.forward, forward)) return []
   return [...removeJumps(table), `-I FORWARD ${place + 1} ${jumpRule}`]
 }
+
+function withJump(
+  { forward }: FilterTable,
+  stayBehind: readonly string[],
+): { readonly place: number; readonly forward: readonly string[] } {
+  const others = forward.filter((rule) => !isJump(rule))
+  const place = others.findLastIndex((rule) => stayBehind.includes(targetOf(rule) ?? '')) + 1
+  return { place, forward: [...others.slice(0, place), jumpRule, ...others.slice(place)] }
+}
+
+/** What `observed` is after `planChange`. */
+export const afterChange = (
+  observed: FilterTable,
+  desired: Chains,
+  { stayBehind }: { readonly stayBehind: readonly string[] },
+): FilterTable => ({
+  forward:
+    desired.size === 0 ? observed.forward.filter((rule) => !isJump(rule)) : withJump(observed, stayBehind).forward,
+  chains: desired,
+})

@@ -1,12 +1,15 @@
-// Reads what `nft -j` prints into the parts that concern us: base chains at hook forward, what of ours is in which table, and our
-// own table as one text to compare. Comparing with what the kernel gave back after our own last write, not with what we wrote,
-// spares us to know how each version of nft writes a set or a rule back.
+// Reads what `nft -j` prints into the parts that concern us: base chains at hook forward, and what of ours is in which table, apart
+// by rules and elements. Rules and declarations are one text, to be compared with what the kernel gave back after our own last
+// write: this spares us to know how each version of nft writes a rule back. Elements are spelled as we write them, so that a set of
+// forty thousand need not be read again because one of them came or went.
 
 import { asList, asObject, asText } from '../k8s/json.ts'
+import { parseIp } from '../net/ip.ts'
 import {
   type ForwardChain,
   type ObservedRule,
   type ObservedTable,
+  type Ours,
   openingChain,
   setPrefix,
   type TableFamily,
@@ -47,6 +50,9 @@ export function forwardChains(json: string): readonly ForwardChain[] {
 export const tablesWithChains = (json: string): ReadonlySet<string> =>
   new Set(ofKind(itemsOf(json), 'chain').map((item) => `${asText(item['family'])} ${asText(item['table'])}`))
 
+/** From `nft -j list table` of a table that is wholly ours; without its elements where the listing was terse. */
+export const parseOwnTable = (json: string): Ours => oursOf(itemsOf(json).filter((item) => !('metainfo' in item)))
+
 /** From `nft -j list table <family> <name>`. */
 export function parseTable(json: string, { family, name }: TableName): ObservedTable {
   const items = itemsOf(json)
@@ -64,7 +70,7 @@ export function parseTable(json: string, { family, name }: TableName): ObservedT
       ...chain,
       rules: rules.filter((rule) => rule['chain'] === chain.chain).map(observedRule),
     })),
-    ...(complete ? { ours: canonical([...sets, ...ownRules]) } : {}),
+    ...(complete ? { ours: oursOf([...sets.map((set) => ({ set })), ...ownRules.map((rule) => ({ rule }))]) } : {}),
     chains: ownChain ? [openingChain] : [],
     sets: sets.map((set) => asText(set['name']) ?? ''),
   }
@@ -79,6 +85,45 @@ const canonical = (items: readonly unknown[]): string =>
     if (key === 'elem' && Array.isArray(value)) return value.map((element) => JSON.stringify(element)).sort()
     return value
   })
+
+function oursOf(items: readonly Item[]): Ours {
+  const sets = ofKind(items, 'set')
+  return {
+    rules: JSON.stringify(items, (key, value: unknown) => (passing.has(key) ? undefined : value)),
+    elements: new Map(
+      sets.map((set) => [asText(set['name']) ?? '', new Set((asList(set['elem']) ?? []).map(spellElement))]),
+    ),
+  }
+}
+
+/** What changes without anybody having changed the rules. */
+const passing: ReadonlySet<string> = new Set(['handle', 'packets', 'bytes', 'elem', 'count'])
+
+// Without /etc/protocols, as in a slim image, nft gives numbers.
+const protocolNames: ReadonlyMap<unknown, string> = new Map([
+  [6, 'tcp'],
+  [17, 'udp'],
+  [132, 'sctp'],
+])
+
+// An element as table.ts and openings.ts write it. What they never write, such as an element with a counter, stays JSON.
+function spellElement(element: unknown): string {
+  const concatenated = asList(asObject(element)?.['concat'])
+  if (concatenated === undefined) return spellTerm(element)
+  return concatenated
+    .map((term, i) => (i === 1 ? (protocolNames.get(term) ?? spellTerm(term)) : spellTerm(term)))
+    .join(' . ')
+}
+
+function spellTerm(term: unknown): string {
+  if (typeof term === 'number') return String(term)
+  if (typeof term === 'string') {
+    const address = parseIp(term)
+    return address.ok ? address.value : term
+  }
+  const prefix = asObject(asObject(term)?.['prefix'])
+  return prefix === undefined ? JSON.stringify(term) : `${spellTerm(prefix['addr'])}/${spellTerm(prefix['len'])}`
+}
 
 function observedRule(rule: Item): ObservedRule {
   const expressions = (asList(rule['expr']) ?? []).map(asObject).filter((expression) => expression !== undefined)

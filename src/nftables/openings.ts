@@ -5,7 +5,7 @@
 
 import type { Drift } from '../iptables/render.ts'
 import { familyOf, type Ip } from '../net/ip.ts'
-import { ownTable } from './table.ts'
+import { type NftSet, ownTable, renderSetChange } from './table.ts'
 
 export type TableFamily = 'ip' | 'ip6' | 'inet'
 
@@ -28,11 +28,19 @@ export interface ObservedRule {
   readonly refusesAll: boolean
 }
 
+/** What of ours stands in a table. */
+export interface Ours {
+  /** Rules and the declarations of sets, as text to compare. */
+  readonly rules: string
+  /** By set, as we write them. */
+  readonly elements: ReadonlyMap<string, ReadonlySet<string>>
+}
+
 /** A table that has a base chain at hook forward. */
 export interface ObservedTable extends TableName {
   readonly forward: readonly (ForwardChain & { readonly rules: readonly ObservedRule[] })[]
-  /** What of ours is in it, as text to compare: absent without our chain or one of our sets. */
-  readonly ours?: string
+  /** Absent without our chain or one of our sets. */
+  readonly ours?: Ours
   /** Names of ours that are there, for removing them. */
   readonly chains: readonly string[]
   readonly sets: readonly string[]
@@ -68,25 +76,44 @@ const familiesOf = ({ family }: TableName): readonly ('4' | '6')[] =>
 const types = { '4': 'ipv4_addr', '6': 'ipv6_addr' } as const
 const words = { '4': 'ip', '6': 'ip6' } as const
 
+/** The sets by which `table` is opened for exactly `vips`. */
+export const openingSets = (table: TableName, vips: readonly Ip[]): ReadonlyMap<string, NftSet> =>
+  new Map(
+    familiesOf(table).map((digit) => {
+      const own = vips.filter((vip) => familyOf(vip) === (digit === '4' ? 'IPv4' : 'IPv6'))
+      return [`${setPrefix}vips${digit}`, { declaration: `type ${types[digit]};`, elements: new Set(own) }]
+    }),
+  )
+
+/** The nft text that turns the elements of `before`, which are in the kernel, into those of `after`; undefined when they are equal. */
+export function planElements(
+  table: TableName,
+  before: ReadonlyMap<string, NftSet>,
+  after: ReadonlyMap<string, NftSet>,
+): string | undefined {
+  const at = `${table.family} ${table.name}`
+  const lines = [...after].flatMap(([name, set]) => renderSetChange(`${at} ${name}`, before.get(name), set))
+  return lines.length === 0 ? undefined : `${lines.join('\n')}\n`
+}
+
 /**
- * The nft text that opens `table` for exactly `vips`. `rewrite`: our chain and sets are not as they were left, or not known.
- * Undefined when nothing is to be done.
+ * The nft text that opens `table` by `sets`. `before`: the sets that are in the kernel; without them our chain and sets are
+ * not as they were left, or not known, and are written anew. Undefined when nothing is to be done.
  */
 export function planOpening(
   table: ObservedTable,
-  vips: readonly Ip[],
-  options: { readonly rewrite: boolean },
+  sets: ReadonlyMap<string, NftSet>,
+  before: ReadonlyMap<string, NftSet> | undefined,
 ): string | undefined {
   const at = `${table.family} ${table.name}`
   const lines: string[] = []
-  if (options.rewrite)
-    for (const digit of familiesOf(table)) {
-      const set = `${setPrefix}vips${digit}`
-      const own = vips.filter((vip) => familyOf(vip) === (digit === '4' ? 'IPv4' : 'IPv6'))
-      lines.push(`add set ${at} ${set} { type ${types[digit]}; }`, `flush set ${at} ${set}`)
-      if (own.length > 0) lines.push(`add element ${at} ${set} { ${own.join(', ')} }`)
+  if (before !== undefined)
+    lines.push(...[...sets].flatMap(([name, set]) => renderSetChange(`${at} ${name}`, before.get(name), set)))
+  else {
+    for (const [name, { declaration, elements }] of sets) {
+      lines.push(`add set ${at} ${name} { ${declaration} }`, `flush set ${at} ${name}`)
+      if (elements.size > 0) lines.push(`add element ${at} ${name} { ${[...elements].join(', ')} }`)
     }
-  if (options.rewrite) {
     lines.push(`add chain ${at} ${openingChain}`, `flush chain ${at} ${openingChain}`)
     for (const digit of familiesOf(table))
       lines.push(
@@ -114,8 +141,8 @@ export function planClosing(table: ObservedTable): string | undefined {
   return lines.length === 0 ? undefined : `${lines.join('\n')}\n`
 }
 
-/** What somebody else did to an opening of ours, which looked like `lastOurs` when it was left. */
-export function openingDrift(table: ObservedTable, lastOurs: string): readonly Drift[] {
+/** What somebody else did to an opening of ours; `intact`: chain and sets are as they were left. */
+export function openingDrift(table: ObservedTable, { intact }: { readonly intact: boolean }): readonly Drift[] {
   const drifts: Drift[] = []
   for (const chain of table.forward.filter(closes)) {
     const jumps = chain.rules.filter(({ isJump }) => isJump).length
@@ -124,6 +151,6 @@ export function openingDrift(table: ObservedTable, lastOurs: string): readonly D
     else if (chain.rules[0]?.isJump !== true) drifts.push('jump-misplaced')
   }
   if (table.ours === undefined) drifts.push('chain-missing')
-  else if (table.ours !== lastOurs) drifts.push('chain-altered')
+  else if (!intact) drifts.push('chain-altered')
   return [...new Set(drifts)]
 }

@@ -37,50 +37,41 @@ export interface OwnTable {
 
 /** The table for these VIPs; undefined when there is nothing to refuse, for then there is no table. */
 export function desiredTable(vips: readonly VipRules[], options: RefusalOptions): OwnTable | undefined {
-  const withPorts = options.unusedPorts ? vips : []
-  const restricted = options.sourceRanges ? vips.flatMap(restrictionsOf) : []
-  if (withPorts.length === 0 && restricted.length === 0) return undefined
+  const all = vips.map(elementsOf)
+  const anyGuarded = options.sourceRanges && all.some(({ guarded }) => guarded.length > 0)
+  if (!anyGuarded && !(options.unusedPorts && vips.length > 0)) return undefined
   const sets = new Map<string, NftSet>()
   for (const family of ['IPv4', 'IPv6'] as const) {
-    const own = withPorts.filter(({ address }) => familyOf(address) === family)
-    const guarded = restricted.filter((restriction) => restriction.family === family)
+    const own = all.filter((vip) => vip.family === family)
     const { address, digit } = terms[family]
+    const port = `${address} . inet_proto . inet_service`
+    const add = (name: string, declaration: string, elements: readonly string[]): void =>
+      void sets.set(`${name}${digit}`, { declaration, elements: new Set(elements) })
     if (options.unusedPorts) {
       add(
-        sets,
-        `vips${digit}`,
-        address,
+        'vips',
+        `type ${address};`,
         own.map((vip) => vip.address),
       )
       add(
-        sets,
-        `ports${digit}`,
-        `${address} . inet_proto . inet_service`,
-        own.flatMap((vip) => vip.ports.map((port) => portKey(vip, port))),
+        'ports',
+        `type ${port};`,
+        own.flatMap(({ ports }) => ports),
       )
     }
     if (!options.sourceRanges) continue
     add(
-      sets,
-      `guarded${digit}`,
-      `${address} . inet_proto . inet_service`,
-      guarded.map(({ key }) => key),
+      'guarded',
+      `type ${port};`,
+      own.flatMap(({ guarded }) => guarded),
     )
-    const sources = guarded.flatMap(({ key, blocks }) => blocks.map((block) => `${key} . ${block}`))
-    add(sets, `sources${digit}`, `${address} . inet_proto . inet_service . ${address}`, sources, 'intervals')
+    add(
+      'sources',
+      `type ${port} . ${address}; flags interval;`,
+      own.flatMap(({ sources }) => sources),
+    )
   }
   return { sets, chains: renderChains(options) }
-}
-
-function add(
-  sets: Map<string, NftSet>,
-  name: string,
-  type: string,
-  elements: readonly string[],
-  kind: 'single' | 'intervals' = 'single',
-): void {
-  const declaration = kind === 'intervals' ? `type ${type}; flags interval;` : `type ${type};`
-  sets.set(name, { declaration, elements: new Set(elements) })
 }
 
 const terms = {
@@ -91,25 +82,46 @@ const terms = {
 const portKey = ({ address }: VipRules, { protocol, port }: VipPort): string =>
   `${address} . ${protocol.toLowerCase()} . ${port}`
 
-interface Restriction {
+/** What one VIP puts into the sets. */
+interface VipElements {
+  readonly address: string
   readonly family: IpFamily
-  readonly key: string
-  /** Disjoint: the kernel refuses intervals that overlap. */
-  readonly blocks: readonly string[]
+  readonly ports: readonly string[]
+  readonly guarded: readonly string[]
+  readonly sources: readonly string[]
 }
 
-// As kube-proxy reads them: ranges of the other family say nothing, and with none of this family everybody may come.
-function restrictionsOf(vip: VipRules): readonly Restriction[] {
+/** A VIP that did not change keeps its elements, so that ten thousand of them cost what the changed ones cost. */
+const known = new WeakMap<VipRules, VipElements>()
+
+function elementsOf(vip: VipRules): VipElements {
+  const elements = known.get(vip) ?? elementsOfVip(vip)
+  known.set(vip, elements)
+  return elements
+}
+
+function elementsOfVip(vip: VipRules): VipElements {
   const family = familyOf(vip.address)
-  return vip.ports.flatMap((port) => {
-    const ranges = port.sourceRanges.flatMap((prefix) => {
-      const range = parseRange(prefix)
-      return range.ok && range.value.family === family ? [range.value] : []
-    })
-    const blocks = coverRanges(ranges)
-    if (blocks.length === 0 || blocks.some(({ length }) => length === 0)) return []
-    return [{ family, key: portKey(vip, port), blocks: blocks.map(renderBlock) }]
+  const guarded: string[] = []
+  const sources: string[] = []
+  for (const port of vip.ports) {
+    const blocks = allowedBlocks(port, family)
+    if (blocks.length === 0) continue
+    guarded.push(portKey(vip, port))
+    sources.push(...blocks.map((block) => `${portKey(vip, port)} . ${block}`))
+  }
+  return { address: vip.address, family, ports: vip.ports.map((port) => portKey(vip, port)), guarded, sources }
+}
+
+// Disjoint, since the kernel refuses intervals that overlap; none where everybody may come. As kube-proxy reads them: ranges of the
+// other family say nothing, and with none of this family everybody may come.
+function allowedBlocks({ sourceRanges }: VipPort, family: IpFamily): readonly string[] {
+  const ranges = sourceRanges.flatMap((prefix) => {
+    const range = parseRange(prefix)
+    return range.ok && range.value.family === family ? [range.value] : []
   })
+  const blocks = coverRanges(ranges)
+  return blocks.some(({ length }) => length === 0) ? [] : blocks.map(renderBlock)
 }
 
 function renderChains({ sourceRanges, unusedPorts }: RefusalOptions): string {
@@ -164,21 +176,45 @@ const renderElements = (elements: ReadonlySet<string>): string =>
 /** Removes the table. It must be there. */
 export const renderRemoval = `delete table ${qualifiedName}\n`
 
+/** Whether the two differ in elements at most. */
+export const sameShape = (before: OwnTable, after: OwnTable): boolean =>
+  before.chains === after.chains &&
+  before.sets.size === after.sets.size &&
+  [...after.sets.keys()].every((name) => before.sets.has(name))
+
 /** What turns `before`, which is in the kernel, into `after`; undefined when they are equal, and the whole table when only that will do. */
 export function renderUpdate(before: OwnTable, after: OwnTable): string | undefined {
-  if (before.chains !== after.chains || ![...after.sets.keys()].every((name) => before.sets.has(name)))
-    return renderTable(after)
-  const lines = [...after.sets].flatMap(([name, set]) => updateOfSet(name, before.sets.get(name), set))
+  if (!sameShape(before, after)) return renderTable(after)
+  const lines = [...after.sets].flatMap(([name, set]) =>
+    renderSetChange(`${qualifiedName} ${name}`, before.sets.get(name), set),
+  )
   return lines.length === 0 ? undefined : `${lines.join('\n')}\n`
 }
 
-function updateOfSet(name: string, before: NftSet | undefined, after: NftSet): readonly string[] {
+/** Commands that turn a set's elements into those of `after`. `at`: family, table and set. */
+export function renderSetChange(at: string, before: NftSet | undefined, after: NftSet): readonly string[] {
   const had = before?.elements ?? new Set<string>()
   const gone = [...had].filter((element) => !after.elements.has(element))
   const fresh = [...after.elements].filter((element) => !had.has(element))
-  if (gone.length === 0 && fresh.length === 0) return []
   const change = (verb: 'add' | 'delete', elements: readonly string[]): readonly string[] =>
-    elements.length === 0 ? [] : [`${verb} element ${qualifiedName} ${name} { ${elements.join(', ')} }`]
+    elements.length === 0 ? [] : [`${verb} element ${at} { ${elements.join(', ')} }`]
   // What goes is gone before what comes is looked at, so that a network may take the place of a wider one.
   return [...change('delete', gone), ...change('add', fresh)]
+}
+
+/**
+ * What the kernel holds in other words than we wrote it, as text to compare: empty when it is the same, for every `nft` we know.
+ */
+export function strangeIn(
+  elements: ReadonlyMap<string, ReadonlySet<string>>,
+  sets: ReadonlyMap<string, NftSet>,
+): string {
+  const strange = [...sets].flatMap(([name, { elements: ours }]) => {
+    const theirs = elements.get(name) ?? new Set<string>()
+    return [
+      ...[...theirs].filter((element) => !ours.has(element)).map((element) => `${name} + ${element}`),
+      ...[...ours].filter((element) => !theirs.has(element)).map((element) => `${name} - ${element}`),
+    ]
+  })
+  return strange.sort().join('\n')
 }

@@ -1,17 +1,20 @@
 // What others do to the rules of VIPs in nftables, and what becomes of it: mended within seconds, counted by kind, and nothing of
 // theirs touched. (The same for iptables: test/iptables/forward.test.ts.)
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { removeEverything } from '../../src/datapath/cleanup.ts'
 import { addressesOnly, type VipRules } from '../../src/datapath/desired.ts'
-import { type KeeperNews, keepForwardRules } from '../../src/datapath/keeper.ts'
+import { type ForwardKeeper, type KeeperNews, keepForwardRules } from '../../src/datapath/keeper.ts'
 import type { Drift } from '../../src/iptables/render.ts'
 import { nodeProgram } from '../../src/lab/netns/node-program.ts'
 import type { LabProcess } from '../../src/lab/netns/process.ts'
 import { waitFor } from '../../src/lab/netns/wait.ts'
+import { parsePrefix } from '../../src/net/prefix.ts'
+import type { Exec } from '../../src/runtime/exec.ts'
 import { silentLog } from '../../src/runtime/log.ts'
+import { must } from '../../src/runtime/result.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
-import { clientAddresses, createNodeNetwork, type NodeNetwork, vip4, vip6 } from '../iptables/node-network.ts'
+import { clientAddresses, createNodeNetwork, ip, type NodeNetwork, vip4, vip6 } from '../iptables/node-network.ts'
 import { describeWith } from '../support/privileges.ts'
 
 const vips: readonly VipRules[] = addressesOnly([vip4, vip6]).map((vip) => ({
@@ -127,6 +130,119 @@ describeWith({ netns: true, programs: ['nft', 'curl'] }, 'interference with rule
     expect(removed).toEqual({ ok: true, value: ['nft IPv4', 'nft IPv6', 'table inet firewall'] })
     await nft('delete table ip filter; delete table ip6 filter')
     expect(await foreign()).toBe(theirs)
+  })
+
+  describe('one VIP more', () => {
+    const more: readonly VipRules[] = [
+      ...vips,
+      {
+        address: ip('203.0.113.11'),
+        ports: [{ protocol: 'TCP', port: 80, sourceRanges: [must(parsePrefix('10.9.0.0/16'))] }],
+      },
+    ]
+    let stop: AbortController
+    let keeper: ForwardKeeper
+    let runs: string[]
+
+    beforeEach(async () => {
+      stop = new AbortController()
+      runs = []
+      keeper = keepForwardRules(
+        { backend: 'nftables', checkIntervalMs: 50, refusals },
+        {
+          exec: (file, args, options) => {
+            runs.push(args.join(' '))
+            return network.exec(file, args, options)
+          },
+          ...{ clock: systemClock, log: silentLog, signal: stop.signal },
+          generation: () => generation,
+        },
+      )
+      keeper.setVips(vips)
+      await waitFor(() => keeper.facts().lastSyncMs !== undefined, { what: 'the first sync' })
+    })
+    afterEach(async () => {
+      stop.abort()
+      await keeper.ended
+    })
+    const inPlace = async (): Promise<void> => {
+      const before = keeper.facts().applies
+      runs.length = 0
+      keeper.setVips(more)
+      await waitFor(() => keeper.facts().applies > before, { what: 'the change' })
+    }
+    const holdsBoth = async (): Promise<boolean> => {
+      const listed = await network.save('nftables')
+      return ['bellhop-vips4', 'vips4', 'ports4', 'guarded4', 'sources4'].every((set) => {
+        const body = new RegExp(`set ${set} \\{[^}]*\\{([^}]*)`).exec(listed)?.[1] ?? ''
+        return body.includes('203.0.113.11')
+      })
+    }
+
+    test('where nobody else changed anything it is written without reading back what is there', async () => {
+      let last = -1
+      const quiet = async (): Promise<boolean> => {
+        last = runs.length
+        await new Promise((resolve) => setTimeout(resolve, 1200))
+        return runs.length === last
+      }
+      await waitFor(quiet, { what: 'knowing all of it' })
+      await inPlace()
+      // Our table, and theirs.
+      expect(runs.slice(0, 2)).toEqual(['-f -', '-f -'])
+      expect(await holdsBoth()).toBe(true)
+    })
+
+    test('where others changed something that is not ours, the elements of sets are not read for it', async () => {
+      await nft('add table ip somebody')
+      await inPlace()
+      expect(
+        runs
+          .filter((run) => run.includes('list table'))
+          .slice(0, 2)
+          .every((run) => run.startsWith('-t ')),
+      ).toBe(true)
+      expect(await holdsBoth()).toBe(true)
+      await nft('delete table ip somebody')
+      expect(keeper.facts().repairs).toMatchObject({ 'table-altered': 0, 'chain-altered': 0 })
+    })
+
+    test.each([
+      ['a set of ours', 'flush set inet bellhop vips4', 'table-altered'],
+      ['our set in their table', 'flush set inet firewall bellhop-vips4', 'chain-altered'],
+    ] as const)('%s emptied in the same moment is found and mended', async (_what, commands, kind) => {
+      await nft(commands)
+      await inPlace()
+      await waitFor(() => keeper.facts().repairs[kind] === 1, { what: 'the repair' })
+      expect(await holdsBoth()).toBe(true)
+      expect(await network.request(network.client, vip4, 80)).toBe(clientAddresses[0])
+    })
+  })
+
+  test('an nft that spells elements otherwise is understood as it is', async () => {
+    const stop = new AbortController()
+    const exec: Exec = async (file, args, options) => {
+      const result = await network.exec(file, args, options)
+      return { ...result, stdout: result.stdout.replaceAll('"tcp", 80]', '"tcp", "http"]') }
+    }
+    const keeper = keepForwardRules(
+      { backend: 'nftables', checkIntervalMs: 20, refusals },
+      { exec, clock: systemClock, log: silentLog, signal: stop.signal },
+    )
+    try {
+      keeper.setVips(vips)
+      await waitFor(() => keeper.facts().lastSyncMs !== undefined, { what: 'the first sync' })
+      const first = keeper.facts().lastSyncMs ?? 0
+      await waitFor(() => (keeper.facts().lastSyncMs ?? 0) > first, { what: 'another look' })
+      keeper.setVips(vips.slice(0, 1))
+      await waitFor(() => keeper.facts().vips.IPv6 === 0, { what: 'a change' })
+      await nft('flush set inet bellhop ports4')
+      await waitFor(() => keeper.facts().repairs['table-altered'] === 1, { what: 'the repair' })
+      expect(keeper.facts()).toMatchObject({ errors: 0, applies: 3 })
+    } finally {
+      stop.abort()
+      await keeper.ended
+    }
   })
 
   test('while nothing changes nobody looks', async () => {

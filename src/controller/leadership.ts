@@ -93,9 +93,13 @@ export function createLeadership(options: LeadershipOptions): Leadership {
       instance: of.name,
       signal: fence.signal,
     })
+    // A node that still answers on the link is as good as a route.
+    const isWithdrawn = (vip: string): boolean =>
+      of.isWithdrawn(vip) && store.view().vips.get(vip)?.layer2 === undefined
     const writer = createWriter({
       client: of.client,
       clock,
+      isWithdrawn,
       services: () => store.view().services,
       absorb: store.absorb,
       absorbDeletion: store.absorbDeletion,
@@ -129,8 +133,7 @@ export function createLeadership(options: LeadershipOptions): Leadership {
           const decided = allocate({
             view: store.view(),
             serviceClass: of.serviceClass,
-            // A node that still answers on the link is as good as a route.
-            withdrawn: (vip) => of.isWithdrawn(vip) && store.view().vips.get(vip)?.layer2 === undefined,
+            withdrawn: isWithdrawn,
             nowMs: clock.wallMs(),
             avoided: of.givenBack.avoided(),
           })

@@ -52,6 +52,8 @@ export interface WriterOptions {
   readonly absorbDeletion: (kind: Kind, key: string, uid: string) => void
   /** Records an `event` step. */
   readonly recordEvent: (event: Extract<AllocationStep, { type: 'event' }>) => void
+  /** Whether no route of the Vip is announced: asked again right before it is deleted. Default: nobody announces. */
+  readonly isWithdrawn?: (vip: string) => boolean
   /** Default: none, for what needs no leader. */
   readonly fence?: Fence
   /** Default `bellhop-leader`. */
@@ -68,7 +70,7 @@ export interface Writer {
     vip: { readonly name: string; readonly resourceVersion: string },
     owner: VipLayer2 | undefined,
   ) => WriteResult
-  /** 409 when it is another Vip or at another version; one that is gone already is a success. */
+  /** 409 when it is another Vip, at another version, or announced; one that is gone already is a success. */
   readonly deleteVip: (vip: {
     readonly name: string
     readonly uid: string
@@ -161,6 +163,7 @@ export function createWriter(options: WriterOptions): Writer {
     vip: { readonly name: string; readonly uid: string; readonly resourceVersion: string },
     signal?: AbortSignal,
   ) => WriteResult = async ({ name, uid, resourceVersion }, signal) => {
+    if (options.isWithdrawn?.(name) === false) return err(announcedAgain(name))
     const result = await send(
       {
         method: 'DELETE',
@@ -348,6 +351,13 @@ const changed = (service: NamespacedName): KubeError => ({
   status: 409,
   reason: 'Conflict',
   message: `Service ${service} has changed since this was decided`,
+})
+
+// Since this was decided the Service has asked for it anew, and another controller that takes itself for the leader has granted it.
+const announcedAgain = (name: string): KubeError => ({
+  status: 409,
+  reason: 'Conflict',
+  message: `Vip ${name} is announced again`,
 })
 
 const ourConditions = (service: Service | undefined): readonly string[] =>

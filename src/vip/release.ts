@@ -85,8 +85,8 @@ export function planReleases(input: ReleaseInput): Releases {
       const claim = entry.claims.find(({ uid }) => uid === service.meta.uid)
       if (claim === undefined || entry.frozen !== undefined) continue
       if (next.type === 'drop-claims') remove(entry, claim, unchanged(key, service))
-      // The status is cleared in the same work, over the version decided upon: that is fence enough for what is only its own.
-      else if (next.type === 'clear-status' && entry.claims.length === 1) remove(entry, claim)
+      // The status is cleared in the same work: the fence is over the version that this made.
+      else if (next.type === 'clear-status' && entry.claims.length === 1) remove(entry, claim, unchanged(key, service))
     }
   }
   leaving.sort((a, b) => (a.key < b.key ? -1 : 1))

@@ -150,8 +150,10 @@ function serviceSteps(input: StepsInput, { key, service }: Applicant, choice: Ch
 // What stands in its status is somebody else's: we never gave this Service anything. Whoever installs Bellhop beside another
 // controller, before the pools, must not see addresses taken away for which there is nothing to give instead.
 function isForeign({ ledger }: StepsInput, { meta, conditions }: Service): boolean {
-  const reason = conditions.find(({ type }) => type === allocatedCondition)?.reason
-  return ledger.claimedBy(meta.uid).length === 0 && reason !== 'Allocated' && reason !== 'Released'
+  const said = conditions.find(({ type }) => type === allocatedCondition)
+  // True: it had an address of ours, if not the one it asked for.
+  const isEvident = said?.status === 'True' || said?.reason === 'Allocated' || said?.reason === 'Released'
+  return ledger.claimedBy(meta.uid).length === 0 && !isEvident
 }
 
 function conditionOf({ ledger }: StepsInput, { meta }: Service, choice: Choice): Omit<Condition, 'lastTransitionTime'> {

@@ -30,7 +30,7 @@ interface World {
   readonly caughtUp: () => Promise<void>
 }
 
-async function world(fence?: Fence): Promise<World> {
+async function world(fence?: Fence, isWithdrawn?: (vip: string) => boolean): Promise<World> {
   const on = await startTestCluster()
   open.push(on.stop)
   on.server.objects.put(service('web'))
@@ -55,6 +55,7 @@ async function world(fence?: Fence): Promise<World> {
     absorbDeletion: store.absorbDeletion,
     recordEvent: (step) => void events.push(step),
     ...(fence === undefined ? {} : { fence }),
+    ...(isWithdrawn === undefined ? {} : { isWithdrawn }),
   })
   const version = (name: string): ServiceVersion => {
     const meta = store.view().services.get(namespacedName('default', name))?.meta
@@ -325,6 +326,22 @@ test('a Vip whose fence does not hold is not touched', async () => {
   })
   expect(on.server.objects.get(vipRef)).toBeDefined()
   on.server.objects.delete(serviceRef)
+  must(await writer.executeStep({ type: 'delete-vip', name: '203.0.113.10', uid, resourceVersion, fences }))
+  expect(on.server.objects.get(vipRef)).toBeUndefined()
+})
+
+test('a Vip that is announced again by the time the fences have held is not deleted', async () => {
+  let announced = false
+  const { on, store, writer, version } = await world(undefined, () => !announced)
+  must(await writer.createVip('203.0.113.10', spec))
+  const { uid = '', resourceVersion = '' } = store.view().vips.get('203.0.113.10')?.meta ?? {}
+  const fences = [{ ...version('web'), expect: 'unchanged' as const }]
+  const deleting = writer.executeStep({ type: 'delete-vip', name: '203.0.113.10', uid, resourceVersion, fences })
+  // While the API server is asked for the Service.
+  announced = true
+  expect(await deleting).toMatchObject({ ok: false, error: { status: 409 } })
+  expect(on.server.objects.get(vipRef)).toBeDefined()
+  announced = false
   must(await writer.executeStep({ type: 'delete-vip', name: '203.0.113.10', uid, resourceVersion, fences }))
   expect(on.server.objects.get(vipRef)).toBeUndefined()
 })

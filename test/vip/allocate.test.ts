@@ -549,6 +549,18 @@ describe('7. order of writes', () => {
       'delete-vip',
     ])
   })
+  test('and only if the Service is as it was when its status was cleared: another controller may have taken it back', () => {
+    const { work } = allocate({
+      view: view({ services: [leaving], pools, vips: [vip('10.0.0.0', [held])] }),
+      serviceClass,
+      withdrawn: () => true,
+      nowMs: 0,
+    })
+    const deletion = work.flatMap((each) => each.steps).find((step) => step.type === 'delete-vip')
+    expect(deletion?.fences).toEqual([
+      { service: 'default/web', uid: leaving.meta.uid, expect: 'unchanged', resourceVersion: '1' },
+    ])
+  })
   test('the finalizer goes when nothing is recorded any more', () => {
     expect(steps({ services: [{ ...leaving, ingress: [] }], pools }, true)).toEqual(['remove-finalizer'])
   })
@@ -591,6 +603,37 @@ describe('7. order of writes', () => {
     const left = at.world.objects.services.get('default/web')
     expect([left?.ingress, left?.meta.finalizers, left?.conditions, at.vips()]).toEqual([[], [], [], []])
     expect(at.events('web')).toEqual(['Allocated', 'Released'])
+  })
+
+  test('an address that our own condition says is ours is no foreign one, though no Vip and no pool has it', () => {
+    const condition = (status: 'True' | 'False'): Service['conditions'] => [
+      { type: allocatedCondition, status, reason: 'AddressInUse', message: '' },
+    ]
+    const shown = (status: 'True' | 'False'): string => {
+      const at = scene({ services: [service('web', { ingress: ['192.0.2.7'], conditions: condition(status) })] })
+      at.editPool('default', { disabled: true })
+      at.settle()
+      return at.shown('web')
+    }
+    expect([shown('True'), shown('False')]).toEqual(['', '192.0.2.7'])
+  })
+  test('two controllers that both believe to lead: neither deletes what a class that flips back has it announce again', () => {
+    const at = scene({ services: [service('web')] })
+    at.settle()
+    const other = new Controller(at.world)
+    at.edit('web', (of) => ({ ...of, loadBalancerClass: 'example.com/other' }))
+    for (const each of [at.controller, other]) {
+      each.observeAll()
+      each.flush()
+    }
+    at.controller.decide(0)
+    at.controller.act(0)
+    expect([at.shown('web'), at.vips()]).toEqual(['', ['10.0.0.0']])
+    at.edit('web', ({ loadBalancerClass: _, ...of }) => of)
+    other.settle(0)
+    at.controller.observeAll()
+    while (!at.controller.idle) at.controller.act(0)
+    expect([at.shown('web'), at.vips(), at.world.violations]).toEqual(['10.0.0.0', ['10.0.0.0'], []])
   })
 
   test('a foreign Service with a foreign finalizer and status is left alone', () => {

@@ -34,6 +34,7 @@ import { type Presence, startPresence } from './presence.ts'
 import { createReporter } from './reporter.ts'
 import { createRounds } from './rounds.ts'
 import { askStanding, createSteppingBack, type Standing, type SteppingBack } from './stepping-back.ts'
+import { followOpinions } from './succession.ts'
 
 export interface ControllerConfig {
   readonly credentials: CredentialsSource
@@ -100,15 +101,24 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     quiet: () => steppingBack.quiet(),
     onGuarded: (vips) => void rounds.confirmWithdrawals(vips.size),
   })
-  const { serviceClass, name, node } = config
+  const { serviceClass, name, node, httpPort } = config
   const presence = startPresence({
     ...{ ...base, name, node, bfd: config.bfd },
     onNodes: () => rounds.run(),
-    onOpinions: (changes) => noteLiveness(changes, store, leadership),
+    onOpinions: (changes) => {
+      noteLiveness(changes, store, leadership)
+      followOpinions(
+        {
+          ...{ election, ask: askStanding, httpPort, signal },
+          ...{ replicas: () => presence.replicas.signs().values(), nodeLiveness: presence.nodeLiveness },
+        },
+        changes,
+      )
+    },
     onKeys: () => reporter.pull(),
   })
   const steppingBack = createSteppingBack({
-    ...{ name, httpPort: config.httpPort, ask: askStanding, clock, log, signal },
+    ...{ name, httpPort, ask: askStanding, clock, log, signal },
     renewedMs: presence.renewedMs,
     replicas: () => presence.replicas.signs().values(),
     onChange: announcer.quietChanged,

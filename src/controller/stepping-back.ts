@@ -105,13 +105,15 @@ export function createSteppingBack(options: SteppingBackOptions): SteppingBack {
 const quietBecause = 'cut off from the API server, and another replica that sees it has sessions with them'
 const loudBecause = 'the API server answers, or no other replica sees it either'
 
-function standingUrls({ replicas, name, httpPort }: SteppingBackOptions): readonly string[] {
-  return [...replicas()].flatMap(({ identity, annotations }) => {
-    const address = parseIp(annotations[controllerAnnotation] ?? '')
-    if (identity === name || !address.ok) return []
-    const host = familyOf(address.value) === 'IPv6' ? `[${address.value}]` : address.value
-    return [`http://${host}:${httpPort}${standingPath}`]
-  })
+const standingUrls = ({ replicas, name, httpPort }: SteppingBackOptions): readonly string[] =>
+  [...replicas()].flatMap((sign) => (sign.identity === name ? [] : (standingUrlOf(sign, httpPort) ?? [])))
+
+/** Where a replica can be asked; undefined while its Lease does not say. */
+export function standingUrlOf({ annotations }: Pick<SignOfLife, 'annotations'>, httpPort: number): string | undefined {
+  const address = parseIp(annotations[controllerAnnotation] ?? '')
+  if (!address.ok) return undefined
+  const host = familyOf(address.value) === 'IPv6' ? `[${address.value}]` : address.value
+  return `http://${host}:${httpPort}${standingPath}`
 }
 
 const timeoutMs = 1000

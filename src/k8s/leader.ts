@@ -1,5 +1,6 @@
 // Leader election over a Lease: the shell around election.ts. Campaigns until it is stopped; being elected hands out a fence that
-// ends when leadership does, and a process that was paused finds its fence closed before it can write.
+// ends when leadership does, and a process that was paused finds its fence closed before it can write. Who knows that the leader is
+// dead can have its lease taken at once, if the leader lets that happen.
 
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
@@ -48,11 +49,36 @@ export interface LeaderFacts {
   readonly lastError?: KubeError
 }
 
+/** The reasons to believe that the holder of the lease is dead. */
+export interface Suspicion {
+  /** Whether it is this holder's death that is believed in. */
+  readonly concerns: (holder: string) => boolean
+  /** Asked before the lease is taken: nothing has spoken for the holder since. */
+  readonly stands: () => boolean
+  /** Asks the holder himself; true = he lives. Never rejects. */
+  readonly answers: () => Promise<boolean>
+}
+
 export interface LeaderElection {
   readonly facts: () => LeaderFacts
+  /** Renews the lease now, if this candidate leads, and often for a while: rivals that believe it dead see that it is not. */
+  readonly renew: () => void
+  /**
+   * Has the lease taken without waiting for its end: when the holder does not answer, and leaves the lease untouched for
+   * `successionGraceMs` after a look at it. A holder that lives renews in this time, or finds at his next renewal that he leads no more.
+   */
+  readonly succeed: (suspicion: Suspicion) => void
   /** Resolves after the signal fired and the lease was given back (or could not be). */
   readonly stopped: Promise<void>
 }
+
+/** So long a leader that is believed dead has to show that it is not. Longer where the API server is slow. */
+export const successionGraceMs = 500
+/** Two that do not hear each other notice it at different moments: a leader goes on showing that it lives, several times in each grace. */
+const restlessMs = 2_000
+const restlessRenewMs = 200
+/** A look that failed is repeated: the API server may have lost one of its own hosts with the leader. */
+const successionRetryMs = 250
 
 const releaseTimeoutMs = 3_000
 const stopping = 'this process stops'
@@ -64,6 +90,9 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
   let state = initialElection(options.identity, timing)
   let term: Term | undefined
   let lastError: KubeError | undefined
+  let suspected: { readonly suspicion: Suspicion; readonly untilMs: number } | undefined
+  let restlessUntilMs = Number.NEGATIVE_INFINITY
+  let hurry = new AbortController()
 
   const endTerm = (because: string): void => {
     if (term === undefined) return
@@ -130,13 +159,60 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
     lastError = error
   }
 
+  /** Within the campaign, so that no other attempt is under way. */
+  const succeedNow = async (suspicion: Suspicion): Promise<'done' | 'again'> => {
+    const begunMs = clock.monotonicMs()
+    const looked = await look(client, options)
+    if (signal.aborted) return 'done'
+    if (!looked.ok) {
+      noteError(looked.error)
+      return 'again'
+    }
+    state = observeLease(state, looked.value, clock.monotonicMs())
+    const lease = looked.value
+    if (lease === undefined || lease.holder === options.identity || !suspicion.concerns(lease.holder)) return 'done'
+    // Whoever has to show that he lives meets the same API server.
+    const graceMs = Math.max(successionGraceMs, 3 * (clock.monotonicMs() - begunMs))
+    const [lives] = await Promise.all([suspicion.answers(), pause(clock, graceMs, signal)])
+    if (signal.aborted) return 'done'
+    if (lives || !suspicion.stands()) {
+      log.info({ event: 'succession-withheld', lease: options.name, holder: lease.holder })
+      return 'done'
+    }
+    const writeMs = clock.monotonicMs()
+    const { resourceVersion, transitions } = lease
+    const wanted = { type: 'acquire', resourceVersion, transitions: transitions + 1, takeover: true } as const
+    const written = await write(client, options, timing, wanted)
+    if (signal.aborted) return 'done'
+    if (!written.ok) {
+      noteError(written.error)
+      return isConflict(written.error) ? 'done' : 'again'
+    }
+    log.warn({ event: 'leader-succeeded', lease: options.name, identity: options.identity, holder: lease.holder })
+    state = acquired(state, written.value, writeMs, clock.monotonicMs())
+    settle()
+    return 'done'
+  }
+
   const campaign = async (): Promise<void> => {
     while (!signal.aborted) {
-      await attempt()
-      // Followers spread out, so that they do not all meet at the lease that became free.
-      const spread = term === undefined ? 1 + options.random() / 2 : 1
-      await pause(clock, timing.retryPeriodMs * spread, signal)
+      hurry = new AbortController()
+      const present = suspected
+      if (present === undefined) await attempt()
+      else if (clock.monotonicMs() >= present.untilMs || (await succeedNow(present.suspicion)) === 'done')
+        suspected = suspected === present ? undefined : suspected
+      await pause(clock, nextAttemptMs(), AbortSignal.any([signal, hurry.signal]))
     }
+  }
+  const nextAttemptMs = (): number => {
+    if (suspected !== undefined) return successionRetryMs
+    if (term !== undefined)
+      return Math.min(
+        timing.retryPeriodMs,
+        clock.monotonicMs() < restlessUntilMs ? restlessRenewMs : Number.POSITIVE_INFINITY,
+      )
+    // Followers spread out, so that they do not all meet at the lease that became free.
+    return timing.retryPeriodMs * (1 + options.random() / 2)
   }
 
   // Whoever acts for the leader stops first; only then may another begin.
@@ -161,6 +237,17 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
   signal.addEventListener('abort', () => term?.end(stopping), { once: true })
 
   return {
+    renew: () => {
+      if (term === undefined) return
+      restlessUntilMs = clock.monotonicMs() + restlessMs
+      hurry.abort()
+    },
+    succeed: (suspicion) => {
+      if (term !== undefined) return
+      // By its end the lease is free for everybody.
+      suspected = { suspicion, untilMs: clock.monotonicMs() + timing.leaseDurationMs }
+      hurry.abort()
+    },
     stopped: campaign().then(release),
     facts: () => ({
       leading: term?.fence.holds() ?? false,

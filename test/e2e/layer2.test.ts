@@ -3,6 +3,7 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { holdMs } from '../../src/agent/layer2.ts'
+import { defaultElectionTiming } from '../../src/k8s/election.ts'
 import { nodeProgram } from '../../src/lab/netns/node-program.ts'
 import type { LabNode } from '../../src/lab/topology/topology.ts'
 import type { Ip } from '../../src/net/ip.ts'
@@ -113,6 +114,27 @@ describeWith({ netns: true, programs: ['iptables', 'curl', 'kubectl', 'bird', 'i
     await layer2.lab.reconnect(node)
     await settles()
     expect(await ownersOf(others(own))).toEqual(before)
+  })
+
+  test('the owner that loses its power is the leader, too: the other replica leads, and the client goes on', {
+    timeout,
+  }, async () => {
+    const successor = await layer2.startController(layer2.nodeNamed('node3'))
+    const { node, own } = await ownedBy(layer2.nodeNamed('node1'))
+    expect(await layer2.leader()).toBe(node.name)
+    const before = await ownersOf(others(own))
+    await layer2.lab.cutOff(node)
+    const offMs = performance.now()
+    await becomes('the others', moved(own, node))
+    // The lease that the leader left behind lasts longer.
+    expect(performance.now() - offMs).toBeLessThan(defaultElectionTiming.leaseDurationMs - 5_000)
+    expect(await layer2.leader()).toBe('node3')
+    expect(await ownersOf(others(own))).toEqual(before)
+    await layer2.lab.reconnect(node)
+    await settles()
+    expect(await layer2.leader()).toBe('node3')
+    await successor.stop()
+    await becomes('the first one to lead', async () => ((await layer2.leader()) === node.name ? undefined : 'not yet'))
   })
 
   test('the agent of an owner is killed, and another one loses the API server alone', { timeout }, async () => {

@@ -21,6 +21,10 @@ export interface Layer2Lab {
   readonly agents: ReadonlyMap<string, LabProcess>
   readonly startAgent: (node: LabNode) => Promise<void>
   readonly endAgent: (node: LabNode, signal: 'SIGTERM' | 'SIGKILL') => Promise<void>
+  /** Another replica, beside the one on the first node. */
+  readonly startController: (node: LabNode) => Promise<LabProcess>
+  /** The node whose replica holds the leader's lease. */
+  readonly leader: () => Promise<string | undefined>
   /** Makes Services `web1`.. in front of the same pods, each with an address of both families. */
   readonly addServices: (names: readonly string[], over?: Readonly<Record<string, unknown>>) => Promise<void>
   /** Who answers for each VIP, by the Vip objects. */
@@ -94,12 +98,12 @@ async function build(lab: Lab, pods: number): Promise<Layer2Lab> {
     agents.set(node.name, lab.startAgent(node))
     await becomes(`the agent of ${node.name}`, () => isReady(node.namespace, agentPort))
   }
-  const controllers = topology.nodes.slice(0, 1)
-  for (const node of controllers) lab.startController(node)
-  await Promise.all([
-    ...topology.nodes.map(startAgent),
-    ...controllers.map((node) => becomes('a controller', () => isReady(node.namespace, controllerPort))),
-  ])
+  const startController = async (node: LabNode): Promise<LabProcess> => {
+    const controller = lab.startController(node)
+    await becomes('a controller', () => isReady(node.namespace, controllerPort))
+    return controller
+  }
+  await Promise.all([...topology.nodes.map(startAgent), ...topology.nodes.slice(0, 1).map(startController)])
   const macs = new Map(
     await Promise.all(topology.nodes.map(async ({ name, namespace: at }) => [await macOf(at), name] as const)),
   )
@@ -121,6 +125,12 @@ async function build(lab: Lab, pods: number): Promise<Layer2Lab> {
     client: labClient(namespace),
     agents,
     startAgent,
+    startController,
+    leader: async () => {
+      const lease = ['get', 'lease', 'bellhop-controller', '-n', 'bellhop-system']
+      const holder = await lab.mustKubectl([...lease, '-o', 'jsonpath={.spec.holderIdentity}'])
+      return topology.nodes.find(({ name }) => holder.startsWith(`bellhop-controller-${name}_`))?.name
+    },
     endAgent: async (node, signal) => {
       const agent = agents.get(node.name)
       agent?.kill(signal)

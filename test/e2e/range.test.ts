@@ -34,7 +34,7 @@ describeWith({ netns: true, programs }, 'Leaves that connect from a range', () =
 
   beforeAll(async () => {
     lab = await startLab({ prefix: 'range', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
-    stage = setStage(lab, createStory({ write: () => {}, clock: systemClock, colour: false }))
+    stage = setStage(lab, createStory({ write: () => {}, clock: systemClock, terminal: false }))
     await lab.mustKubectl(['apply', '-f', repositoryFile('deploy/base/namespace.yaml')])
     await lab.mustKubectl(['apply', '-k', repositoryFile('crds')])
     for (const manifest of ['bgp', 'whoami'])

@@ -78,7 +78,7 @@ describeWith({ netns: true, programs }, 'Local, from client to server', () => {
 
   beforeAll(async () => {
     lab = await startLab({ prefix: 'source', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
-    stage = setStage(lab, createStory({ write: () => {}, clock: systemClock, colour: false }))
+    stage = setStage(lab, createStory({ write: () => {}, clock: systemClock, terminal: false }))
     await lab.mustKubectl(['apply', '-f', repositoryFile('deploy/base/namespace.yaml')])
     await lab.mustKubectl(['apply', '-k', repositoryFile('crds')])
     for (const manifest of ['bgp', 'whoami'])

@@ -15,7 +15,7 @@ const programs = ['iptables', 'curl', 'kubectl', ...programsOf('bird'), ...progr
 
 describeWith({ netns: true, programs }, 'From kubectl apply to a client’s request', () => {
   const told: string[] = []
-  const story = createStory({ write: (text) => told.push(text), clock: systemClock, colour: false })
+  const story = createStory({ write: (text) => told.push(text), clock: systemClock, terminal: false })
   let lab: Lab
   let stage: Stage
 

@@ -62,7 +62,7 @@ export interface KubernetesObject {
 export async function startReplicaLab(): Promise<ReplicaLab> {
   const lab = await startLab({ prefix: 'replicas', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
   try {
-    const stage = setStage(lab, createStory({ write: () => {}, clock: systemClock, colour: false }))
+    const stage = setStage(lab, createStory({ write: () => {}, clock: systemClock, terminal: false }))
     const writes = logWrites(lab)
     await lab.mustKubectl(['apply', '-f', repositoryFile('deploy/base/namespace.yaml')])
     await lab.mustKubectl(['apply', '-k', repositoryFile('crds')])

@@ -2,10 +2,8 @@
 // are skipped and say why in their name; where CI=true promises them, their absence is a failure, so that a green run on
 // continuous integration means that they ran.
 
-import { spawnSync } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
-import path from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { isInstalled, refusalOfNamespaces } from '../../src/lab/requirements.ts'
 import { skipMark } from './skip-mark.ts'
 
 export interface Requirements {
@@ -31,35 +29,18 @@ export function describeWith(requirements: Requirements, name: string, suite: ()
 export function missingOf(requirements: Requirements): readonly string[] {
   const missing: string[] = []
   if ((requirements.root === true || requirements.netns === true) && process.getuid?.() !== 0) missing.push('root')
-  else if (requirements.netns === true && !canCreateNamespaces()) missing.push('network namespaces')
+  else if (requirements.netns === true) {
+    const because = whyNoNamespaces()
+    if (because !== undefined) missing.push(`network namespaces (${because})`)
+  }
   for (const program of requirements.programs ?? []) if (!isInstalled(program)) missing.push(`program ${program}`)
   return missing
 }
 
-let namespacesProbed: boolean | undefined
+let namespacesRefused: { readonly because: string | undefined } | undefined
 
-function canCreateNamespaces(): boolean {
-  if (namespacesProbed === undefined) {
-    const name = `probe-${process.pid}`
-    namespacesProbed = spawnSync('ip', ['netns', 'add', name]).status === 0
-    if (namespacesProbed) spawnSync('ip', ['netns', 'del', name])
-  }
-  return namespacesProbed
-}
-
-function isInstalled(program: string): boolean {
-  const directories = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin']
-  const candidates = path.isAbsolute(program)
-    ? [program]
-    : directories.map((directory) => path.join(directory, program))
-  return candidates.some(isExecutable)
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
+/** Asked once a process: dozens of files want to know. */
+function whyNoNamespaces(): string | undefined {
+  namespacesRefused ??= { because: refusalOfNamespaces() }
+  return namespacesRefused.because
 }

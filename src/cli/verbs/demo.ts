@@ -1,10 +1,13 @@
 // `bellhop demo`: the story in network namespaces, or its shorter form on loopback where there are none.
 
+import { cpSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { tellStory } from '../../lab/demo/demo.ts'
 import { tellLoopbackStory } from '../../lab/demo/loopback.ts'
-import { createStory } from '../../lab/demo/story.ts'
-import { startLab } from '../../lab/lab.ts'
-import { missingForLab } from '../../lab/requirements.ts'
+import { createStory, type Story } from '../../lab/demo/story.ts'
+import { shellLines, startLab } from '../../lab/lab.ts'
+import { isInstalled, kubectlProgram, missingForLab } from '../../lab/requirements.ts'
 import { silentLog } from '../../runtime/log.ts'
 import { systemClock } from '../../runtime/system-clock.ts'
 
@@ -15,28 +18,57 @@ export async function demoVerb(): Promise<void> {
   const story = createStory({
     write: (text) => void process.stdout.write(text),
     clock: systemClock,
-    colour: process.stdout.isTTY === true,
+    terminal: process.stdout.isTTY === true && process.env['TERM'] !== 'dumb',
   })
-  const missing = await missingForLab()
-  if (missing.length > 0) {
+  if (!isInstalled(kubectlProgram())) {
+    process.stderr.write(`the demo needs kubectl, and ${kubectlProgram()} is not in PATH\n`)
+    process.exitCode = 1
+    return
+  }
+  const missing = missingForLab()
+  if (missing.length === 0) await tellLabStory(story)
+  else {
     story.say(`Not possible here: ${missing.join(', ')}. The demo runs on loopback instead.`)
     await tellLoopbackStory(story)
-  } else {
-    const lab = await startLab({ prefix: 'demo', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
-    const stop = (): void => void lab.destroy().finally(() => process.exit(130))
-    process.once('SIGINT', stop)
-    process.once('SIGTERM', stop)
-    try {
-      await tellStory(lab, story)
-    } finally {
-      process.off('SIGINT', stop)
-      process.off('SIGTERM', stop)
-      await lab.destroy()
-    }
   }
   const { passed, total } = story.summary()
   process.stdout.write(
     `\n(${seconds(systemClock.monotonicMs() - startMs)})\ndemo: ${passed} of ${total} checks passed\n`,
   )
   process.exitCode = passed === total ? 0 : 1
+}
+
+async function tellLabStory(story: Story): Promise<void> {
+  story.chapter('The machines')
+  story.say(
+    'Three nodes, two leaf routers (BIRD and FRR), an edge router and a client are built in network namespaces ...',
+  )
+  const lab = await startLab({ prefix: 'demo', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
+  const stop = (signal: NodeJS.Signals): void => {
+    process.stdout.write(`\n${signal}: everything is taken away again ...\n`)
+    void lab.destroy().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+  }
+  process.once('SIGINT', stop)
+  process.once('SIGTERM', stop)
+  try {
+    story.say('Until the end of the story you can look around from another terminal, with what is printed here and:')
+    for (const line of shellLines(lab)) story.command(line)
+    await tellStory(lab, story)
+    const { passed, total } = story.summary()
+    if (passed < total) story.say(`The logs of all programs are in ${keepLogs(lab.topology.network.directory)}.`)
+  } finally {
+    process.off('SIGINT', stop)
+    process.off('SIGTERM', stop)
+    await lab.destroy()
+  }
+}
+
+/** Copies the lab's logs to where they outlive it; the folder. */
+function keepLogs(directory: string): string {
+  const kept = path.join(tmpdir(), `bellhop-demo-logs-${process.pid}`)
+  cpSync(directory, kept, {
+    recursive: true,
+    filter: (file) => file.endsWith('.log') || statSync(file).isDirectory(),
+  })
+  return kept
 }

@@ -5,6 +5,7 @@ import { type Ip, parseIp } from '../../net/ip.ts'
 import { hostPrefix } from '../../net/prefix.ts'
 import { must } from '../../runtime/result.ts'
 import { agentPort, controllerPort, type Lab } from '../lab.ts'
+import type { Namespace } from '../netns/namespace.ts'
 import type { LabProcess } from '../netns/process.ts'
 import type { Router } from '../routers/router.ts'
 import { clientAddress } from '../topology/addresses.ts'
@@ -33,14 +34,29 @@ export interface Stage {
   readonly readyNodes: () => Promise<readonly LabNode[]>
   /** Both leaves have both VIPs via exactly these nodes, in BGP and in the kernel. */
   readonly leavesHold: (expected: readonly LabNode[]) => Probe
+  /** Tells a command in a namespace, runs it, and shows what it prints. */
+  readonly showIn: (namespace: Namespace, argv: readonly string[]) => Promise<void>
+  /** What both leaves have for the IPv4 VIP, in their own words. */
+  readonly showBgpRoutes: () => Promise<void>
   readonly showKernelRoutes: () => Promise<void>
-  /** `count` requests: none fails, `pods` pods answer, and all of them see the client's own address. */
-  readonly requestsArrive: (count: number, pods: number) => Probe
+  /** `count` requests, over IPv4 unless told otherwise: none fails, `pods` pods answer, and all see the client's own address. */
+  readonly requestsArrive: (count: number, pods: number, vip?: Ip) => Probe
+  /** A load on both VIPs. */
+  readonly startLoads: () => Promise<Loads>
   /** Every running controller has a session with every leaf. */
   readonly sessionsAreUp: Probe
   /** Starts a controller and waits until it is ready. */
   readonly startController: (node: LabNode) => Promise<void>
   readonly startAgents: () => Promise<void>
+}
+
+/** Several loads as one. */
+export interface Loads {
+  /** What the load lost so far, or that one of them has asked less than `requestsMin` times (1). */
+  readonly nothingFails: (requestsMin?: number) => Probe
+  readonly requests: () => number
+  readonly reset: () => void
+  readonly stop: () => Promise<void>
 }
 
 /** Sets the stage in a lab of three nodes. */
@@ -57,8 +73,12 @@ export function setStage(lab: Lab, story: Story): Stage {
     const result = await kubectl(args.split(' '), options)
     return result.stdout + result.stderr
   }
+  const showIn: Stage['showIn'] = async (namespace, argv) => {
+    story.command(namespace.commandLine(argv))
+    story.show((await namespace.exec(argv)).stdout.trim() || '(nothing)')
+  }
   return {
-    ...{ lab, story, nodes, controllers, agents, run },
+    ...{ lab, story, nodes, controllers, agents, run, showIn },
     showRun: async (args) => story.show(await run(args)),
     kubectlSays: (args, expected) => async () => {
       const { stdout, stderr } = await kubectl(args.split(' '))
@@ -86,20 +106,45 @@ export function setStage(lab: Lab, story: Story): Stage {
       }
       return undefined
     },
-    showKernelRoutes: async () => {
-      for (const leaf of topology.leaves) {
-        story.command(`ip netns exec ${leaf.name} ip route show ${vip4}`)
-        story.show((await leaf.namespace.exec(['ip', 'route', 'show', vip4])).stdout || '(no route)')
-      }
+    showBgpRoutes: async () => {
+      for (const { namespace, operator } of routers)
+        if (operator !== undefined) await showIn(namespace, operator.showRoute(hostPrefix(vip4)))
     },
-    requestsArrive: (count, pods) => async () => {
-      const answers = await topology.client.request(vip4, { count })
-      if (answers.failed > 0) return `${answers.failed} of ${count} failed: ${[...answers.errors.keys()].join('; ')}`
-      const sources = [...answers.bySource.keys()]
-      if (sources.join() !== clientAddress.ipv4) return `pods saw the client as ${sources.join(', ')}`
-      if (answers.byPod.size !== pods) return `${answers.byPod.size} of ${pods} pods answered`
-      story.show([...answers.byPod].map(([pod, n]) => `${String(n).padStart(4)} answers from ${pod}`).join('\n'))
-      return undefined
+    showKernelRoutes: async () => {
+      for (const { namespace } of routers) await showIn(namespace, ['ip', 'route', 'show', vip4])
+    },
+    requestsArrive:
+      (count, pods, vip = vip4) =>
+      async () => {
+        const answers = await topology.client.request(vip, { count })
+        if (answers.failed > 0) return `${answers.failed} of ${count} failed: ${[...answers.errors.keys()].join('; ')}`
+        const sources = [...answers.bySource.keys()]
+        const client = vip === vip4 ? clientAddress.ipv4 : clientAddress.ipv6
+        if (sources.join() !== client) return `pods saw the client as ${sources.join(', ')}`
+        if (answers.byPod.size !== pods) return `${answers.byPod.size} of ${pods} pods answered`
+        story.show(
+          [...answers.byPod]
+            .map(([pod, n]) => `${String(n).padStart(4)} answers from ${pod}, which saw ${client}`)
+            .join('\n'),
+        )
+        return undefined
+      },
+    startLoads: async () => {
+      const loads = await Promise.all([vip4, vip6].map((vip) => topology.client.startLoad(vip)))
+      return {
+        nothingFails: (requestsMin) => async () => {
+          for (const load of loads) {
+            const problem = await nothingFails(load, requestsMin)()
+            if (problem !== undefined) return problem
+          }
+          return undefined
+        },
+        requests: () => loads.reduce((sum, load) => sum + load.report().requests, 0),
+        reset: () => {
+          for (const load of loads) load.reset()
+        },
+        stop: async () => void (await Promise.all(loads.map((load) => load.stop()))),
+      }
     },
     sessionsAreUp: async () => {
       for (const router of routers) {

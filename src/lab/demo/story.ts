@@ -10,7 +10,7 @@ export interface Story {
   readonly say: (text: string) => void
   /** A command as the user would type it. */
   readonly command: (line: string) => void
-  /** Output of a command, indented. */
+  /** Output of a command, indented. What a probe shows appears below its claim, and only that of its last look. */
   readonly show: (text: string) => void
   /** Polls `probe` until it returns undefined (the check holds) or `withinMs` has passed; then the last reason is printed. */
   readonly check: (claim: string, probe: Probe, options?: CheckOptions) => Promise<boolean>
@@ -30,27 +30,44 @@ export interface CheckOptions {
 export interface StoryOptions {
   readonly write: (text: string) => void
   readonly clock: Clock
-  /** ANSI colours, for a terminal. */
-  readonly colour: boolean
+  /** A terminal: colours, and a line for the check that is being waited for. */
+  readonly terminal: boolean
 }
 
+/** What fits in a line of the narrowest terminal, so that it can be taken back. */
+const pendingLengthMax = 70
+
 /** Creates a story that prints as it goes. */
-export function createStory({ write, clock, colour }: StoryOptions): Story {
+export function createStory({ write, clock, terminal }: StoryOptions): Story {
   let passed = 0
   let total = 0
-  const paint = (code: number, text: string): string => (colour ? `\u001b[${code}m${text}\u001b[0m` : text)
+  let shown: string[] | undefined
+  const paint = (code: number, text: string): string => (terminal ? `\u001b[${code}m${text}\u001b[0m` : text)
   const pause = (ms: number): Promise<void> => new Promise((resolve) => void clock.setTimer(ms, resolve))
+  const print = (text: string): void => {
+    for (const line of text.trimEnd().split('\n')) write(`      ${paint(2, line)}\n`)
+  }
+  const attempt = async (probe: Probe): Promise<string | undefined> => {
+    shown = []
+    try {
+      return await probe()
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error)
+    }
+  }
 
   return {
     chapter: (title) => write(`\n${paint(1, title)}\n`),
     say: (text) => write(`  ${text}\n`),
     command: (line) => write(`  ${paint(36, '$')} ${paint(36, line)}\n`),
     show: (text) => {
-      for (const line of text.trimEnd().split('\n')) write(`      ${paint(2, line)}\n`)
+      if (shown === undefined) print(text)
+      else shown.push(text)
     },
     summary: () => ({ passed, total }),
     check: async (claim, probe, { withinMs = 40_000, everyMs = 100 } = {}) => {
       total++
+      if (terminal) write(`  … ${claim.slice(0, pendingLengthMax)}`)
       const startMs = clock.monotonicMs()
       let reason = await attempt(probe)
       while (reason !== undefined && clock.monotonicMs() - startMs < withinMs) {
@@ -58,22 +75,17 @@ export function createStory({ write, clock, colour }: StoryOptions): Story {
         reason = await attempt(probe)
       }
       const tookMs = Math.round(clock.monotonicMs() - startMs)
+      if (terminal) write('\r\u001b[2K')
       if (reason === undefined) {
         passed++
         write(`  ${paint(32, '✓')} ${claim} ${paint(2, `(${tookMs} ms)`)}\n`)
-        return true
+      } else {
+        write(`  ${paint(31, '✗')} ${claim}\n`)
+        for (const line of reason.split('\n')) write(`      ${paint(31, line)}\n`)
       }
-      write(`  ${paint(31, '✗')} ${claim}\n`)
-      for (const line of reason.split('\n')) write(`      ${paint(31, line)}\n`)
-      return false
+      for (const text of shown ?? []) print(text)
+      shown = undefined
+      return reason === undefined
     },
-  }
-}
-
-async function attempt(probe: Probe): Promise<string | undefined> {
-  try {
-    return await probe()
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error)
   }
 }

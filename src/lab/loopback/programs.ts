@@ -6,6 +6,7 @@ import path from 'node:path'
 import { type ExecResult, systemExec } from '../../runtime/exec.ts'
 import { nodeProgram } from '../netns/node-program.ts'
 import { type LabProcess, startProcess } from '../netns/process.ts'
+import { kubectlProgram } from '../requirements.ts'
 
 export interface Kubectl {
   /** Runs kubectl to its end; never rejects. */
@@ -18,9 +19,8 @@ const kubectlTimeoutMs = 60_000
 
 /** The real kubectl (BELLHOP_KUBECTL, else the one in PATH) with this kubeconfig; its cache goes to `home`. */
 export function createKubectl(kubeconfig: string, home: string): Kubectl {
-  const program = process.env['BELLHOP_KUBECTL'] ?? 'kubectl'
   const run: Kubectl['run'] = (args, options = {}) =>
-    systemExec(program, args, {
+    systemExec(kubectlProgram(), args, {
       ...options,
       env: { KUBECONFIG: kubeconfig, HOME: home, NO_COLOR: '1' },
       timeoutMs: kubectlTimeoutMs,

@@ -21,6 +21,8 @@ export interface Namespace {
   readonly name: string
   /** As `ip netns` lists it; unique on the machine. */
   readonly kernelName: string
+  /** The line that a person types on this machine to run `argv` in here. */
+  readonly commandLine: (argv: readonly string[]) => string
   /** Runs a program to its end; never rejects. */
   readonly exec: (argv: readonly string[], options?: ExecOptions) => Promise<ExecResult>
   /** Runs a program that must succeed; its standard output. Throws with its error text otherwise. */
@@ -62,6 +64,7 @@ export function namespaceNamed(name: string, kernelName: string, context: Namesp
   return {
     name,
     kernelName,
+    commandLine: (argv) => ['ip', ...inside(argv)].map(quoted).join(' '),
     exec,
     run,
     ip,
@@ -86,6 +89,9 @@ export function namespaceNamed(name: string, kernelName: string, context: Namesp
   }
 }
 
+/** As a shell takes it for one word. */
+const quoted = (word: string): string => (/^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
+
 /** An `ip` command. Duplicate address detection is off: an address is usable at once. */
 export const addAddressCommand = (interfaceName: string, address: InterfaceAddress): string =>
   `addr add ${address} dev ${interfaceName}${address.includes(':') ? ' nodad' : ''}`
@@ -103,16 +109,23 @@ function setRouteCommand(
   return `route replace ${destination} ${legs.join(' ')}`
 }
 
-/** Reads `ip -j route show`: one route with `gateway` or `nexthops`, or one route a leg, as daemons install IPv6. */
+/**
+ * Reads `ip -j route show`: one route with `gateway` or `nexthops`, or one route a leg, as daemons install IPv6. Of routes with
+ * different metrics only the best counts: the kernel never spreads over several.
+ */
 export function nextHopsFromJson(json: string): readonly NextHop[] {
-  const routes: unknown = json.trim() === '' ? [] : JSON.parse(json)
-  if (!Array.isArray(routes)) return []
-  return routes.flatMap((route: unknown) => {
-    if (!isRecord(route)) return []
-    const legs = Array.isArray(route['nexthops']) ? route['nexthops'] : [route]
-    return legs.flatMap((leg: unknown) => nextHopOfLeg(leg))
-  })
+  const parsed: unknown = json.trim() === '' ? [] : JSON.parse(json)
+  const routes = Array.isArray(parsed) ? parsed.filter(isRecord) : []
+  const best = Math.min(...routes.map(metricOf))
+  return routes
+    .filter((route) => metricOf(route) === best)
+    .flatMap((route) => {
+      const legs = Array.isArray(route['nexthops']) ? route['nexthops'] : [route]
+      return legs.flatMap((leg: unknown) => nextHopOfLeg(leg))
+    })
 }
+
+const metricOf = ({ metric }: Readonly<Record<string, unknown>>): number => (typeof metric === 'number' ? metric : 0)
 
 function nextHopOfLeg(leg: unknown): readonly NextHop[] {
   if (!isRecord(leg)) return []

@@ -60,6 +60,10 @@ export function createBird(options: RouterOptions): Router {
     refresh: async (peer) => void (await control(`reload in ${protocolOf(peer)}`)),
     shutdown: async (peer, text) => void (await control(`disable ${protocolOf(peer)} "${text}"`)),
     enable: async (peer) => void (await control(`enable ${protocolOf(peer)}`)),
+    operator: {
+      shell: ['birdc', '-s', file('bird.ctl')],
+      showRoute: (prefix) => ['birdc', '-s', file('bird.ctl'), 'show', 'route', prefix],
+    },
   }
 }
 

@@ -37,15 +37,9 @@ export function createFrr(options: RouterOptions): Router {
   const logPath = file('frr.log')
   let daemons: readonly LabProcess[] = []
 
+  const shell = ['vtysh', '--vty_socket', directory, '--config_dir', directory]
   const vtysh = (...commands: readonly string[]): Promise<string> =>
-    namespace.run([
-      'vtysh',
-      '--vty_socket',
-      directory,
-      '--config_dir',
-      directory,
-      ...commands.flatMap((c) => ['-c', c]),
-    ])
+    namespace.run([...shell, ...commands.flatMap((c) => ['-c', c])])
   const configureBgp = async (line: string): Promise<void> =>
     void (await vtysh('configure terminal', `router bgp ${options.asn}`, line))
 
@@ -94,6 +88,10 @@ export function createFrr(options: RouterOptions): Router {
     shutdown: (peer, text) =>
       configureBgp(`neighbor ${neighborOf(options, peer).neighbor.address} shutdown message ${text}`),
     enable: (peer) => configureBgp(`no neighbor ${neighborOf(options, peer).neighbor.address} shutdown`),
+    operator: {
+      shell,
+      showRoute: (prefix) => [...shell, '-c', `show bgp ${familyWord(prefix)} unicast ${prefix}`],
+    },
   }
 }
 

@@ -104,6 +104,11 @@ export interface Router {
   readonly shutdown: (peer: Ip, text: string) => Promise<void>
   /** Undoes `shutdown`. */
   readonly enable: (peer: Ip) => Promise<void>
+  /** For people who want to look for themselves: the daemon's command line, and what it prints about a prefix. */
+  readonly operator?: {
+    readonly shell: readonly string[]
+    readonly showRoute: (prefix: Prefix) => readonly string[]
+  }
 }
 
 export const holdTimeDefaultSeconds = 9

@@ -1,5 +1,5 @@
 // The real kubectl against the lab's server: what a person types and reads. BELLHOP_KUBECTL names the binary; otherwise PATH does.
-import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -9,11 +9,11 @@ import {
   startClusterControllers,
 } from '../../../src/lab/apiserver/cluster-controllers/cluster-controllers.ts'
 import { type ApiServerHandle, startApiServer } from '../../../src/lab/apiserver/server.ts'
+import { kubectlProgram } from '../../../src/lab/requirements.ts'
+import { describeWith } from '../../support/privileges.ts'
 import { eventually, widgetCrd } from './support.ts'
 
-const kubectl = process.env['BELLHOP_KUBECTL'] ?? 'kubectl'
-const available = spawnSync(kubectl, ['version', '--client']).status === 0
-if (!available) console.log(`skipped: there is no kubectl (${kubectl}); BELLHOP_KUBECTL can name one`)
+const kubectl = kubectlProgram()
 
 interface Outcome {
   readonly code: number
@@ -78,7 +78,7 @@ const service = (name: string, ports: string, more = ''): string =>
 const widget = (name: string, spec: string): string =>
   `apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: ${name}}\nspec: ${spec}\n`
 
-describe.skipIf(!available)('kubectl', () => {
+describeWith({ programs: [kubectl] }, 'kubectl', () => {
   test('knows the server and its kinds', async () => {
     expect(await ok('version')).toContain('Server Version: v1.32')
     const kinds = await ok('api-resources -o name')

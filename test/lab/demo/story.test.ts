@@ -4,7 +4,7 @@ import { systemClock } from '../../../src/runtime/system-clock.ts'
 
 function tell(): { readonly story: ReturnType<typeof createStory>; readonly text: () => string } {
   const lines: string[] = []
-  const story = createStory({ write: (text) => lines.push(text), clock: systemClock, colour: false })
+  const story = createStory({ write: (text) => lines.push(text), clock: systemClock, terminal: false })
   return { story, text: () => lines.join('') }
 }
 
@@ -30,5 +30,24 @@ describe('a story', () => {
     const { story, text } = tell()
     await story.check('reachable', () => Promise.reject(new Error('connection refused')), { withinMs: 1, everyMs: 1 })
     expect(text()).toContain('connection refused')
+  })
+
+  test('what a probe shows stands below its claim, and only what its last look showed', async () => {
+    const { story, text } = tell()
+    let looks = 0
+    const probe = (): string | undefined => {
+      looks++
+      story.show(`look ${looks}`)
+      return looks < 2 ? 'not yet' : undefined
+    }
+    await story.check('second look', probe, { everyMs: 1 })
+    expect(text()).toMatch(/^ {2}✓ second look \(\d+ ms\)\n {6}look 2\n$/)
+  })
+
+  test('on a terminal says what it is waiting for, and takes that back', async () => {
+    const written: string[] = []
+    const story = createStory({ write: (text) => written.push(text), clock: systemClock, terminal: true })
+    await story.check('the route is there', () => undefined)
+    expect(written.slice(0, 2)).toEqual(['  … the route is there', '\r\u001b[2K'])
   })
 })

@@ -12,6 +12,7 @@ import { must } from '../runtime/result.ts'
 import { startClusterControllers } from './apiserver/cluster-controllers/cluster-controllers.ts'
 import { type ApiServerHandle, startApiServer } from './apiserver/server.ts'
 import { startKubeProxy } from './kube-proxy/kube-proxy.ts'
+import { type ProxyChoice, proxyChoiceOf, startRealKubeProxy } from './kube-proxy/real-kube-proxy.ts'
 import { startKubelet } from './kubelet/kubelet.ts'
 import { nodeProgram, repositoryRoot } from './netns/node-program.ts'
 import type { LabProcess } from './netns/process.ts'
@@ -30,6 +31,8 @@ export interface LabOptions {
   readonly nodes?: number
   /** What else the leaves are told about each of their neighbours, which are all nodes. */
   readonly neighbor?: Partial<Omit<NeighborOptions, 'address' | 'asn'>>
+  /** Which kube-proxy the nodes have; default what the environment says, and a stand-in in iptables mode. */
+  readonly kubeProxy?: ProxyChoice
   readonly clock: Clock
   readonly log: Log
 }
@@ -85,7 +88,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
 }
 
 async function build(
-  { prefix, leaves, nodes, neighbor, clock, log }: LabOptions,
+  { prefix, leaves, nodes, neighbor, clock, log, kubeProxy = proxyChoiceOf(process.env) }: LabOptions,
   cleanups: (() => Promise<unknown>)[],
   destroy: () => Promise<void>,
 ): Promise<Lab> {
@@ -114,7 +117,7 @@ async function build(
   cleanups.push(async () => client.close())
 
   const routers = await startRouters(topology, { leaves, neighbor }, cleanups)
-  const cables = await startNodes(topology, { client, clock, log }, cleanups)
+  const cables = await startNodes(topology, { client, clock, log, kubeProxy, kubeconfig: nodeConfig }, cleanups)
   const kubectl = runKubectl(systemExec, kubectlProgram(), hostConfig)
 
   const startProgram = (node: LabNode, name: string, args: readonly string[]): LabProcess =>
@@ -191,7 +194,17 @@ async function startRouters(
 
 async function startNodes(
   topology: Topology,
-  deps: { readonly client: KubeClient; readonly clock: Clock; readonly log: Log },
+  {
+    kubeProxy,
+    kubeconfig,
+    ...deps
+  }: {
+    readonly client: KubeClient
+    readonly clock: Clock
+    readonly log: Log
+    readonly kubeProxy: ProxyChoice
+    readonly kubeconfig: string
+  },
   cleanups: (() => Promise<unknown>)[],
 ): Promise<ReadonlyMap<string, Unpluggable>> {
   const cables = new Map<string, Unpluggable>()
@@ -201,7 +214,15 @@ async function startNodes(
     cables.set(node.name, cable)
     const own = { ...deps, client: cable.client, node }
     const kubelet = startKubelet({ ...own, network: topology.network, leaseSeconds: nodeLeaseSeconds })
-    const proxy = startKubeProxy({ ...own, podPrefixes: clusterPodPrefixes })
+    const { program, mode } = kubeProxy
+    const podPrefixes = clusterPodPrefixes
+    const proxy =
+      program === undefined
+        ? startKubeProxy({ ...own, podPrefixes })
+        : startRealKubeProxy({
+            ...{ node, program, mode, kubeconfig, podPrefixes },
+            directory: topology.network.directory,
+          })
     started.push(kubelet.registered, proxy.synced)
     cleanups.push(async () => {
       await Promise.all([kubelet.stop(), proxy.stop()])

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { nothingFails, type Stage, setStage, vip4, vip6 } from '../../src/lab/demo/stage.ts'
 import { createStory, type Probe } from '../../src/lab/demo/story.ts'
+import { proxyChoiceOf } from '../../src/lab/kube-proxy/real-kube-proxy.ts'
 import { type Lab, repositoryFile, startLab } from '../../src/lab/lab.ts'
 import type { LabProcess } from '../../src/lab/netns/process.ts'
 import { programsOf } from '../../src/lab/routers/create-router.ts'
@@ -123,15 +124,22 @@ describeWith({ netns: true, programs }, 'Local, from client to server', () => {
     )
     const answer = (node: LabNode, status: number): LabProcess =>
       node.namespace.spawn([process.execPath, '-e', healthCheckProgram, String(port), String(status)])
-    // Stand-ins for kube-proxy's own answers, one of which contradicts the EndpointSlices.
-    const answers = [answer(node1, 200), answer(node2, 503), answer(node3, 200)]
+    // Stand-ins for kube-proxy's own answers, one of which contradicts the EndpointSlices. The real one contradicts nothing, but
+    // can be kept from answering.
+    const isReal = proxyChoiceOf(process.env).program !== undefined
+    const answers = isReal ? [] : [answer(node1, 200), answer(node2, 503), answer(node3, 200)]
     for (const program of answers)
       await program.waitUntil(() => program.output().includes('listening'), { what: 'a health check to listen' })
+    if (isReal)
+      await node2.namespace.run(['nft', '-f', '-'], {
+        input: `table inet silence { chain input { type filter hook input priority 0; tcp dport ${port} drop; }; }`,
+      })
     await lab.mustKubectl(['annotate', 'service', 'whoami', 'bellhop.io/health-check=NodePort'])
     await becomes('node2 to be left out', stage.leavesHold([node1, node3]))
     await lab.mustKubectl(['annotate', 'service', 'whoami', 'bellhop.io/health-check-'])
     await becomes('all next hops', stage.leavesHold(stage.nodes))
     for (const program of answers) await program.stop()
+    if (isReal) await node2.namespace.run(['nft', 'delete table inet silence'])
   })
 
   test('pods come and go on nodes that stay: no connection that lasts is disturbed', { timeout }, async () => {

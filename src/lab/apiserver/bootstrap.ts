@@ -1,13 +1,20 @@
-// What every cluster has from its first moment: the system namespaces, the `kubernetes` Service, and the roles without which
+// What every cluster has from its first moment: the system namespaces, the `kubernetes` Service, the ranges of Services' addresses, and the roles without which
 // nobody but an administrator could even discover the API.
 
+import type { AddressRanges } from './admission/address-allocator.ts'
 import type { Cluster } from './cluster.ts'
 import type { JsonObject } from './json.ts'
 import { createObject, internalWrite } from './resources/write.ts'
 
 /** Creates the objects of a new cluster; those that exist are left alone. */
-export function bootstrap(cluster: Cluster): void {
-  for (const object of [...namespaces, kubernetesService, ...roles]) ensure(cluster, object)
+export function bootstrap(cluster: Cluster, { ipv4, ipv6 }: AddressRanges): void {
+  const serviceCidr: Manifest = {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'ServiceCIDR',
+    metadata: { name: 'kubernetes' },
+    spec: { cidrs: [ipv4, ipv6] },
+  }
+  for (const object of [...namespaces, kubernetesService, serviceCidr, ...roles]) ensure(cluster, object)
 }
 
 function ensure(cluster: Cluster, object: JsonObject & { readonly apiVersion: string; readonly kind: string }): void {

@@ -115,14 +115,15 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
 function newContext(options: ApiServerOptions, adminToken: string, faults: Faults, address: () => string): ApiContext {
   const store = new Store({ historyMax: options.watchHistory ?? 10_000 })
   const registry = new Registry(store)
+  const ranges = options.clusterIpRanges ?? defaultRanges
   const cluster: Cluster = {
     store,
     registry,
-    addresses: new AddressAllocator(store, options.clusterIpRanges ?? defaultRanges),
+    addresses: new AddressAllocator(store, ranges),
     clock: options.clock ?? systemClock,
     podDeletion: options.podDeletion ?? 'graceful',
   }
-  bootstrap(cluster)
+  bootstrap(cluster, ranges)
   const admin = { [adminToken]: { user: 'kubernetes-admin', groups: ['system:masters'] } }
   return {
     cluster,

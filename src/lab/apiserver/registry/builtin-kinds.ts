@@ -290,6 +290,14 @@ export const builtinKinds: readonly ResourceType[] = [
       columns: columns.networkPolicyColumns,
       defaults: defaults.networkPolicyDefaults,
     },
+    {
+      kind: 'ServiceCIDR',
+      plural: 'servicecidrs',
+      model: 'V1ServiceCIDR',
+      namespaced: false,
+      status: true,
+      columns: columns.serviceCidrColumns,
+    },
   ]),
   ...group('scheduling.k8s.io', 'v1', [
     {

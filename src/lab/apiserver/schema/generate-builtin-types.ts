@@ -34,6 +34,7 @@ const roots = [
   'V1CustomResourceDefinition',
   'V1PodDisruptionBudget',
   'V1NetworkPolicy',
+  'V1ServiceCIDR',
   'V1PriorityClass',
   'V1SelfSubjectAccessReview',
   'V1SelfSubjectRulesReview',

@@ -20,6 +20,12 @@ export const namespaceColumns: readonly Column[] = [
   ageColumn,
 ]
 
+export const serviceCidrColumns: readonly Column[] = [
+  nameColumn,
+  column('CIDRs', (cidr) => stringsAt(cidr, 'spec', 'cidrs').join(',')),
+  ageColumn,
+]
+
 // Services ------------------------------------------------------------------------------------------------------------
 
 function externalIp(service: JsonObject): string {

@@ -13,7 +13,8 @@ import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
 import { type ClusterView, type Kind, matchesSelector } from '../k8s/objects.ts'
 import { nodeAnnotation } from '../liveness/watched-sessions.ts'
 import type { Dataplane } from '../plan/dataplane.ts'
-import { createPlanner } from '../plan/plan.ts'
+import { createFailStaticPlanner } from '../plan/last-good.ts'
+import { countingConf } from '../plan/peers.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
@@ -86,7 +87,7 @@ export function startNodeSpeaker(options: NodeSpeakerOptions): NodeSpeaker {
   })
   const speaker = createWorkerSpeaker({ log, hostname: node })
   const announcer = createAnnouncer({
-    planner: createPlanner(),
+    planner: createFailStaticPlanner(),
     speaker,
     onGuarded: (vips) => void confirmWithdrawals(vips.size),
   })
@@ -98,7 +99,7 @@ export function startNodeSpeaker(options: NodeSpeakerOptions): NodeSpeaker {
   const secrets = watchSecrets({ ...base, onChange: () => plan() })
   const drains = createDrainWatch({ clock, signal, onDue: () => plan() })
   const gate = createDataplaneGate({ agents: ownSign(options), clock, signal, onChange: () => plan() })
-  const context = planContext(options, drains.phases, gate.dataplane)
+  const context = planContext(options, { drains: drains.phases, dataplane: gate.dataplane, plan: announcer.plan })
 
   const plan = (): void => {
     if (signal.aborted || !store.synced()) return
@@ -168,14 +169,17 @@ export function startNodeSpeaker(options: NodeSpeakerOptions): NodeSpeaker {
 /** What the plan is told beside the view. That the agent runs is proof enough that its node does. */
 function planContext(
   { node, serviceClass }: NodeSpeakerOptions,
-  drains: (graceSeconds?: number) => NonNullable<PlanContext['drains']>,
-  dataplane: () => Dataplane,
+  facts: {
+    readonly drains: (graceSeconds?: number) => NonNullable<PlanContext['drains']>
+    readonly dataplane: () => Dataplane
+    readonly plan: Announcer['plan']
+  },
 ): (view: ClusterView) => PlanContext {
   const nodeLiveness = new Map([[node, 'up' as const]])
   return (view) => ({
     ...{ serviceClass, nodeLiveness, speakerNode: node },
-    dataplane: dataplane(),
-    drains: drains(view.bgpConfs.get('default')?.drainGraceSeconds),
+    dataplane: facts.dataplane(),
+    drains: facts.drains(countingConf(view, facts.plan())?.drainGraceSeconds),
   })
 }
 
@@ -252,7 +256,10 @@ const ownRefusals: ReadonlySet<string> = new Set(['NodeAnnotation', 'AddressConf
 function createRefusalNotes(note: (reason: string, message: string) => void): (announcer: Announcer) => void {
   let said: ReadonlySet<string> = new Set()
   return (announcer) => {
-    const own = (announcer.plan()?.peerRefusals ?? []).filter(({ reason }) => ownRefusals.has(reason))
+    const plan = announcer.plan()
+    const own = [...(plan?.peerRefusals ?? []), ...(plan?.kept?.peers ?? [])].filter(({ reason }) =>
+      ownRefusals.has(reason),
+    )
     const refused = new Map(own.map(({ reason, message }) => [message, reason]))
     for (const [message, reason] of refused) if (!said.has(message)) note(reason, message)
     said = new Set(refused.keys())

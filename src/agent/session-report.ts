@@ -13,7 +13,7 @@ import {
   statusKey,
 } from '../k8s/status-writer.ts'
 import { createWriter } from '../k8s/writer.ts'
-import { ownSession, refusedSession } from '../plan/report-peers.ts'
+import { keptMessage, ownSession, refusedSession } from '../plan/report-peers.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import { createTrigger } from '../runtime/trigger.ts'
@@ -78,7 +78,11 @@ export function createSessionReport(options: SessionReportOptions): SessionRepor
       const { sessions } = announcer
       statuses.submit(
         new Map([
-          ...plan.peers.map((peer) => desired(peer.name, ownSession({ sessions, replica }, peer))),
+          ...plan.peers.map((peer) => {
+            const kept = plan.kept?.peers.find((each) => each.peer === peer.name)
+            const entry = ownSession({ sessions, replica }, peer)
+            return desired(peer.name, kept === undefined ? entry : { ...entry, lastError: keptMessage(kept) })
+          }),
           ...plan.peerRefusals.map((refusal) => desired(refusal.peer, refusedSession(replica, refusal))),
         ]),
       )

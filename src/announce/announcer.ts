@@ -12,6 +12,7 @@ import type {
 } from '../bgp/speaker/protocol.ts'
 import type { ClusterChanges, ClusterView } from '../k8s/objects.ts'
 import type { PortRedirect } from '../nftables/port-redirect.ts'
+import { countingConf } from '../plan/peers.ts'
 import type { Planner } from '../plan/plan.ts'
 import type { Plan, PlanContext, PlanStep, TableChange } from '../plan/types.ts'
 import { createWithdrawGuard, type GuardLimits } from './withdraw-guard.ts'
@@ -105,7 +106,8 @@ export function createAnnouncer({ planner, speaker, onGuarded, redirect, quiet }
       const previous = plan
       const step = planner.plan(view, changes, context)
       plan = step.plan
-      const limits = view.bgpConfs.get('default')?.withdrawGuard ?? defaultGuard
+      const conf = countingConf(view, plan)
+      const limits = conf?.withdrawGuard ?? defaultGuard
       const { tableChanges, tripped } = guard.admit(step, previous, limits)
       tell(tableChanges)
       for (const vip of step.changedVips) {
@@ -118,7 +120,7 @@ export function createAnnouncer({ planner, speaker, onGuarded, redirect, quiet }
       for (const table of plan.tables.keys()) unused.delete(table)
       // Closing sessions withdraws, too: while something is held back, they stay as they are.
       if (guard.heldVips.size === 0) configure(plan)
-      const from = view.bgpConfs.get('default')?.redirectFromPort
+      const from = conf?.redirectFromPort
       redirect?.set(from === undefined || told === undefined ? undefined : { from, config: told })
       if (previous === undefined) speaker.send({ type: 'ready' })
       if (tripped) onGuarded(guard.heldVips)

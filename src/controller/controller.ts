@@ -18,8 +18,9 @@ import type { Product } from '../migrate/migrate.ts'
 import { parseRouterId, type RouterId } from '../net/asn.ts'
 import { familyOf } from '../net/ip.ts'
 import { keepPortRedirect } from '../nftables/port-redirect.ts'
+import { createFailStaticPlanner } from '../plan/last-good.ts'
 import type { LivenessFacts } from '../plan/liveness-report.ts'
-import { createPlanner } from '../plan/plan.ts'
+import { countingConf } from '../plan/peers.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
@@ -95,7 +96,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   })
   const redirect = keepPortRedirect({ exec: deps.exec, clock, log, onChange: () => reporter.pull() })
   const announcer = createAnnouncer({
-    planner: createPlanner(),
+    planner: createFailStaticPlanner(),
     speaker,
     redirect,
     quiet: () => steppingBack.quiet(),
@@ -166,7 +167,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   const rounds = createRounds({
     ...{ store, kinds, announcer, presence, drains, leadership, owners, reporter, metrics, clock, log },
     watches: [gate, health, ...(adoption === undefined ? [] : [{ take: adoption.pull }])],
-    context: () => planContext(config, store, { presence, gate, drains, health }),
+    context: () => planContext(config, store, { presence, gate, drains, health, plan: announcer.plan }),
   })
   store.onChange(rounds.run)
   const speakerDied = followSpeaker(speaker, (event) => {
@@ -242,6 +243,7 @@ function planContext(
     readonly gate: DataplaneGate
     readonly drains: DrainWatch
     readonly health: HealthChecker
+    readonly plan: Announcer['plan']
   },
 ): PlanContext {
   const defaultRouterId = ownRouterId(config.node, store)
@@ -250,7 +252,7 @@ function planContext(
     nodeLiveness: facts.presence.nodeLiveness(),
     dataplane: facts.gate.dataplane(),
     healthChecks: facts.health.opinions(),
-    drains: facts.drains.phases(store.view().bgpConfs.get('default')?.drainGraceSeconds),
+    drains: facts.drains.phases(countingConf(store.view(), facts.plan())?.drainGraceSeconds),
     layer2: facts.presence.layer2(),
     ...(defaultRouterId === undefined ? {} : { defaultRouterId }),
   }

@@ -318,6 +318,8 @@ export interface ObjectRefusal {
   readonly kind: Kind
   readonly meta: ObjectMeta
   readonly problems: readonly { readonly path: string; readonly message: string }[]
+  /** As it stands in the object, of kinds whose status several speakers share. */
+  readonly status?: Readonly<Record<string, unknown>>
 }
 
 /**

@@ -4,25 +4,25 @@
 
 import type { BgpPeer } from '../k8s/objects.ts'
 
-/** Why `peer` can not be had beside an `older` one, in words; undefined when it can. */
+/** Why `peer` can not be had beside one that was there before it, in words; undefined when it can. */
 export function conflictOf(peer: BgpPeer, older: BgpPeer): string | undefined {
   const name = older.meta.name
   if (peer.addressRange !== undefined || older.addressRange !== undefined)
     return peer.addressRange === older.addressRange
-      ? `BgpPeer ${name} is older and has the addressRange ${peer.addressRange} already`
+      ? `BgpPeer ${name} has the addressRange ${peer.addressRange} already`
       : undefined
   if (peer.address !== older.address || peer.zone !== older.zone) return undefined
   const { address, port, sourceAddress } = peer
   const bothPassive = peer.passive && older.passive
   if (sourceAddress === older.sourceAddress) {
     if (port === older.port)
-      return `BgpPeer ${name} is older and has the address ${address} already: a second session needs another port or sourceAddress`
+      return `BgpPeer ${name} has the address ${address} already: a second session needs another port or sourceAddress`
     return bothPassive
-      ? `BgpPeer ${name} is older and waits for connections from ${address}, too: nothing but a sourceAddress of its own tells its session from this one`
+      ? `BgpPeer ${name} waits for connections from ${address}, too: nothing but a sourceAddress of its own tells its session from this one`
       : undefined
   }
   if (port === older.port && (sourceAddress === undefined || older.sourceAddress === undefined))
-    return `BgpPeer ${name} is older and has the address ${address} already: for two sessions each needs a sourceAddress of its own`
+    return `BgpPeer ${name} has the address ${address} already: for two sessions each needs a sourceAddress of its own`
   return bothPassive ? differenceOf(peer, older) : undefined
 }
 
@@ -31,8 +31,8 @@ function differenceOf(peer: BgpPeer, older: BgpPeer): string | undefined {
   const { name } = older.meta
   const secret = ({ passwordSecretRef: ref }: BgpPeer): string => (ref === undefined ? '' : `${ref.name}/${ref.key}`)
   if (secret(peer) !== secret(older))
-    return `BgpPeer ${name} is older and waits for connections from ${peer.address} with another password: the kernel knows one for each address`
+    return `BgpPeer ${name} waits for connections from ${peer.address} with another password: the kernel knows one for each address`
   return peer.ttlSecurityHops === older.ttlSecurityHops
     ? undefined
-    : `BgpPeer ${name} is older and waits for connections from ${peer.address} with another ttlSecurity: the kernel knows one for each address`
+    : `BgpPeer ${name} waits for connections from ${peer.address} with another ttlSecurity: the kernel knows one for each address`
 }

@@ -9,7 +9,7 @@ import { prefixContains, prefixFamily } from '../net/prefix.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
 import { type NodeIdentity, nodeIdentity, peerOfNode } from './node-speaker.ts'
 import { conflictOf } from './peer-conflicts.ts'
-import type { PeerRefusal, PlanContext } from './types.ts'
+import type { LastGoodPeers, PeerRefusal, Plan, PlanContext } from './types.ts'
 import { decodeUtf8 } from './utf8.ts'
 
 /** TCP-MD5 keys are no longer than this (TCP_MD5SIG_MAXKEYLEN). */
@@ -25,6 +25,8 @@ export interface PlannedPeers {
   /** Networks from which routers connect to us. */
   readonly ranges: readonly PeerRange[]
   readonly refusals: readonly PeerRefusal[]
+  /** Peers whose Secret says nothing usable any more, and that have what it said last; absent = none. */
+  readonly kept?: readonly PeerRefusal[]
   /** At a controller: the sessions that the agents of nodes have, as far as they are the same for all nodes. */
   readonly atNodes: readonly PeerConfig[]
   /** The BGP identifier of this speaker; absent where there is none. */
@@ -33,6 +35,10 @@ export interface PlannedPeers {
 
 /** The conf that counts: the others are reported as ignored. */
 export const activeConf = (view: ClusterView): BgpConf | undefined => view.bgpConfs.get('default')
+
+/** The same, or what it said before it was edited into nonsense. */
+export const countingConf = (view: ClusterView, plan: Plan | undefined): BgpConf | undefined =>
+  activeConf(view) ?? plan?.kept?.objects.bgpConfs.get('default')
 
 /** The BGP identifier of this replica, or of the node's speaker. */
 function routerIdOf(
@@ -54,20 +60,30 @@ export function planPeers(
   const ranges: PeerRange[] = []
   const atNodes: PeerConfig[] = []
   const refusals: PeerRefusal[] = []
+  const kept: PeerRefusal[] = []
   const older: BgpPeer[] = []
+  const { incumbents = noNames, secrets = noSecrets } = context.lastGood ?? {}
   const identity = context.speakerNode === undefined ? undefined : nodeIdentity(view, context.speakerNode)
   const routerId = routerIdOf(activeConf(view), context, identity)
   const own = (peer: BgpPeer): BgpPeer => (identity?.ok === true ? peerOfNode(peer, identity.value) : peer)
-  // The older of two peers that can not be told apart keeps its session, so that creating a second object never closes the first one's session.
-  for (const peer of [...view.bgpPeers.values()].sort(byAge)) {
+  // Of two peers that can not be told apart the one that has the session keeps it, else the older one: creating or editing an object
+  // never closes another one's session.
+  const byRight = (a: BgpPeer, b: BgpPeer): number =>
+    Number(incumbents.has(b.meta.name)) - Number(incumbents.has(a.meta.name)) || byAge(a, b)
+  for (const peer of [...view.bgpPeers.values()].sort(byRight)) {
     const role = roleOf(peer, view, context)
     if (role === 'none') continue
     const ours = role === 'ours'
     const config =
       identity?.ok === false
         ? err<Refusal>({ reason: 'NodeAnnotation', message: identity.error })
-        : configOf(own(peer), view, { hasRouterId: routerId !== undefined || !ours, tableOf }, ours ? older : nobody)
-    if (!config.ok) refusals.push({ peer: peer.meta.name, ...config.error })
+        : configOf(
+            own(peer),
+            { texts: textsOf(view, secrets.get(peer.meta.name), (refusal) => kept.push(named(peer, refusal))), view },
+            { hasRouterId: routerId !== undefined || !ours, tableOf },
+            ours ? older : nobody,
+          )
+    if (!config.ok) refusals.push(named(peer, config.error))
     else if ('range' in config.value) ranges.push(config.value)
     else if (ours) configs.push(config.value)
     else atNodes.push(config.value)
@@ -78,6 +94,7 @@ export function planPeers(
     configs: configs.sort((a, b) => byName(a.name, b.name)),
     ranges: ranges.map((range) => withExceptions(range, refusals, view)).sort((a, b) => byName(a.name, b.name)),
     refusals: refusals.sort((a, b) => byName(a.peer, b.peer)),
+    ...(kept.length === 0 ? {} : { kept: kept.sort((a, b) => byName(a.peer, b.peer)) }),
     atNodes: atNodes.sort((a, b) => byName(a.name, b.name)),
     ...(routerId === undefined ? {} : { routerId }),
   }
@@ -107,12 +124,17 @@ function roleOf(
 
 type Refusal = Omit<PeerRefusal, 'peer'>
 
+const named = (peer: BgpPeer, refusal: Refusal): PeerRefusal => ({ peer: peer.meta.name, ...refusal })
+
+const noNames: ReadonlySet<string> = new Set()
+const noSecrets: LastGoodPeers['secrets'] = new Map()
+
 const byAge = (a: BgpPeer, b: BgpPeer): number =>
   a.meta.creationTimestampMs - b.meta.creationTimestampMs || (a.meta.name < b.meta.name ? -1 : 1)
 
 function configOf(
   peer: BgpPeer,
-  view: ClusterView,
+  { view, texts }: { readonly view: ClusterView; readonly texts: Texts },
   { hasRouterId, tableOf }: { readonly hasRouterId: boolean; readonly tableOf: (peer: BgpPeer) => TableName },
   older: readonly BgpPeer[],
 ): Result<PeerConfig | PeerRange, Refusal> {
@@ -132,9 +154,9 @@ function configOf(
   const internal = localAsn === peer.asn
   if (internal && peer.ebgpMultihopTtl !== undefined)
     return refuse('TtlConflict', `ebgpMultihop is set, but AS ${peer.asn} is our own: iBGP sessions need none`)
-  const password = passwordOf(peer, view)
+  const password = passwordOf(peer, texts)
   if (!password.ok) return password
-  const bfd = bfdOf(peer, view)
+  const bfd = bfdOf(peer, texts)
   if (!bfd.ok) return bfd
   return ok(sessionOf(peer, conf, { password: password.value, bfd: bfd.value, internal, table: tableOf(peer) }))
 }
@@ -223,15 +245,33 @@ interface SecretText {
   readonly taker: string
 }
 
-const passwordOf = ({ passwordSecretRef: ref }: BgpPeer, view: ClusterView): Result<string | undefined, Refusal> =>
-  ref === undefined ? ok(undefined) : secretText(view, { ref, bytesMax: passwordBytesMax, taker: 'TCP-MD5' })
+/** The texts of Secrets, as one peer has them. */
+type Texts = (text: SecretText, what: 'password' | 'bfdKey') => Result<string, Refusal>
 
-function bfdOf({ bfd }: BgpPeer, view: ClusterView): Result<PeerConfig['bfd'], Refusal> {
+// A Secret that vanishes, or says nonsense, takes no session along: what it said last is as good as it was.
+const textsOf =
+  (
+    view: ClusterView,
+    last: { readonly password?: string; readonly bfdKey?: string } | undefined,
+    onKept: (refusal: Refusal) => void,
+  ): Texts =>
+  (text, what) => {
+    const now = secretText(view, text)
+    const before = last?.[what]
+    if (now.ok || before === undefined) return now
+    onKept(now.error)
+    return ok(before)
+  }
+
+const passwordOf = ({ passwordSecretRef: ref }: BgpPeer, texts: Texts): Result<string | undefined, Refusal> =>
+  ref === undefined ? ok(undefined) : texts({ ref, bytesMax: passwordBytesMax, taker: 'TCP-MD5' }, 'password')
+
+function bfdOf({ bfd }: BgpPeer, texts: Texts): Result<PeerConfig['bfd'], Refusal> {
   if (bfd === undefined) return ok(undefined)
   const { authentication, ...timers } = bfd
   if (authentication === undefined) return ok(timers)
   const { type, keyId, secretRef: ref } = authentication
-  const password = secretText(view, { ref, bytesMax: bfdKeyBytesMax, taker: 'a BFD key' })
+  const password = texts({ ref, bytesMax: bfdKeyBytesMax, taker: 'a BFD key' }, 'bfdKey')
   return password.ok ? ok({ ...timers, authentication: { type, keyId, password: password.value } }) : password
 }
 

@@ -5,7 +5,7 @@ import { type BgpPeer, matchesSelector } from '../k8s/objects.ts'
 import { rfc3339 } from '../vip/rfc3339.ts'
 import { offLinkNextHops } from './next-hop-check.ts'
 import type { ReportInput } from './report.ts'
-import { clip, shortList, type UnstampedCondition } from './status-text.ts'
+import { clip, keptWords, shortList, type UnstampedCondition } from './status-text.ts'
 import type { PeerRefusal, VipReport } from './types.ts'
 
 /** What the schema of BgpPeer lets a message hold. */
@@ -82,6 +82,9 @@ function entryOf(session: SessionStatus): Entry {
   }
 }
 
+/** Of a peer whose session lives on. */
+export const keptMessage = ({ message }: PeerRefusal): string => clip(`${message}; ${keptWords}`, messageMax)
+
 /** The entry of a node for a peer that it refuses: the reason is the node's, so it stands with the node. */
 export const refusedSession = ({ name, sinceMs }: ReportInput['replica'], { message }: PeerRefusal): Entry => ({
   ...{ speaker: name, remoteAddress: '', state: 'Idle', since: rfc3339(sinceMs) },
@@ -141,7 +144,10 @@ export function leaderPeerStatus(
   const worst = missing > 0 && peer.speaker === 'controller' && sessions.length === 0 ? undefined : worstOf(sessions)
   const generation = peer.meta.generation > 0 ? { observedGeneration: peer.meta.generation } : {}
   const conditions = [
-    accepted(refusal),
+    accepted(
+      refusal,
+      input.plan.kept?.peers.find((kept) => kept.peer === peer.meta.name),
+    ),
     peer.addressRange === undefined || refusal !== undefined || peer.shutdown !== undefined
       ? establishedCondition(peer, refusal, { expected, sessions, worst, silent: silentNodes(input, peer, sessions) })
       : rangeCondition(input, peer),
@@ -255,7 +261,8 @@ function expectedSessions(input: ReportInput, peer: BgpPeer): number {
 
 type Judged = Omit<UnstampedCondition, 'observedGeneration'>
 
-function accepted(refusal: PeerRefusal | undefined): Judged {
+function accepted(refusal: PeerRefusal | undefined, kept: PeerRefusal | undefined): Judged {
+  if (kept !== undefined) return { type: 'Accepted', status: 'False', reason: kept.reason, message: keptMessage(kept) }
   if (refusal === undefined) return { type: 'Accepted', status: 'True', reason: 'Accepted', message: '' }
   return { type: 'Accepted', status: 'False', reason: refusal.reason, message: refusal.message }
 }

@@ -25,10 +25,10 @@ import type { Allocation, PoolUsage, ServiceClassRule } from '../vip/types.ts'
 import { vipName } from '../vip/vip-name.ts'
 import { resolveCommunity } from './attributes.ts'
 import { type LivenessFacts, livenessAuthenticated, livenessEntry } from './liveness-report.ts'
-import { noConfMessage } from './peers.ts'
+import { countingConf, noConfMessage } from './peers.ts'
 import { countTold, establishedPeers, leaderPeerStatus, ownRangeSessions, ownSession } from './report-peers.ts'
 import { announcedOf, vipStatus } from './report-vips.ts'
-import { clip, shortList, type UnstampedCondition } from './status-text.ts'
+import { clip, keptWords, shortList, type UnstampedCondition } from './status-text.ts'
 import type { Plan } from './types.ts'
 
 /** One role's whole opinion on one object's status. Conditions come without `lastTransitionTime`. */
@@ -101,7 +101,7 @@ const desired = (
 /** The statuses of all objects of which a cluster has few: all kinds but Vips. */
 export function fewStatuses(input: ReportInput): readonly DesiredStatus[] {
   const { view, plan, allocation } = input
-  const conf = view.bgpConfs.get('default')
+  const conf = countingConf(view, plan)
   const own = [
     ...plan.peers.map((peer) => desired('BgpPeer', peer.name, 'replica', { sessions: [ownSession(input, peer)] })),
     ...plan.peerRanges.map((range) =>
@@ -123,7 +123,9 @@ export function fewStatuses(input: ReportInput): readonly DesiredStatus[] {
     ...of('BgpPeer', view.bgpPeers, (peer) => leaderPeerStatus(input, peer, told)),
     ...of('VipPool', view.vipPools, (pool) => poolStatus(pool, allocation.pools.get(pool.meta.name), plan)),
     ...of('BgpPolicy', view.bgpPolicies, (policy) => policyStatus(view, policy)),
-    ...view.refusals.flatMap((refusal) => (refusal.kind === 'Vip' ? [] : (refusedStatus(refusal) ?? []))),
+    ...view.refusals.flatMap((refusal) =>
+      refusal.kind === 'Vip' ? [] : (keptStatus(input, refusal, told) ?? refusedStatus(refusal) ?? []),
+    ),
   ]
 }
 
@@ -170,9 +172,49 @@ const refusedConditions: Partial<Record<Kind, string>> = {
 function refusedStatus({ kind, meta, problems }: ObjectRefusal): DesiredStatus | undefined {
   const type = refusedConditions[kind]
   if (type === undefined) return undefined
-  const message = problems.map((problem) => `${problem.path}: ${problem.message}`).join('; ')
-  const status = statusOf(meta, {}, [{ type, status: 'False', reason: 'Invalid', message }])
+  const status = statusOf(meta, {}, [{ type, status: 'False', reason: 'Invalid', message: problemWords(problems) }])
   return desired(kind, meta.name, 'leader', status)
+}
+
+const problemWords = (problems: ObjectRefusal['problems']): string =>
+  problems.map((problem) => `${problem.path}: ${problem.message}`).join('; ')
+
+/** An object that makes no sense, and goes on as it was: its status as it was, but for the condition that says so. */
+function keptStatus(
+  input: ReportInput,
+  { kind, meta, problems }: ObjectRefusal,
+  told: ReadonlyMap<string, number>,
+): DesiredStatus | undefined {
+  const type = refusedConditions[kind]
+  const status = type === undefined ? undefined : statusOfKept(input, kind, meta.name, told)
+  const conditions = status?.['conditions']
+  if (type === undefined || status === undefined || !Array.isArray(conditions)) return undefined
+  const message = clip(`${problemWords(problems)}; ${keptWords}`, 1024)
+  const refused = { type, status: 'False', reason: 'Invalid', message, ...generationOf(meta) }
+  const others = (conditions as readonly UnstampedCondition[]).map((each) => (each.type === type ? refused : each))
+  return desired(kind, meta.name, 'leader', {
+    ...status,
+    ...('message' in status ? { message } : {}),
+    conditions: others,
+  })
+}
+
+function statusOfKept(
+  input: ReportInput,
+  kind: Kind,
+  name: string,
+  told: ReadonlyMap<string, number>,
+): DesiredStatus['status'] | undefined {
+  const { plan, allocation } = input
+  const { bgpConfs, bgpPeers, vipPools, bgpPolicies } = plan.kept?.objects ?? {}
+  const conf = kind === 'BgpConf' ? bgpConfs?.get(name) : undefined
+  if (conf !== undefined) return confStatus(input, conf)
+  const peer = kind === 'BgpPeer' ? bgpPeers?.get(name) : undefined
+  if (peer !== undefined) return leaderPeerStatus(input, peer, told)
+  const pool = kind === 'VipPool' ? vipPools?.get(name) : undefined
+  if (pool !== undefined) return poolStatus(pool, allocation?.pools.get(name), plan)
+  const policy = kind === 'BgpPolicy' ? bgpPolicies?.get(name) : undefined
+  return policy === undefined ? undefined : policyStatus(input.view, policy)
 }
 
 function ownSpeaker({ plan, replica, liveness }: ReportInput): Readonly<Record<string, unknown>> {

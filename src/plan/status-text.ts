@@ -13,3 +13,7 @@ export function shortList(names: readonly string[], shown: number, max: number):
   const rest = names.length - shown
   return clip(names.slice(0, shown).join(',') + (rest > 0 ? ` +${rest}` : ''), max)
 }
+
+/** After what is wrong with an object that goes on as it was: see last-good.ts. */
+export const keptWords =
+  'what it said before counts until this is mended, for as long as the processes run that know it: one that starts now does not'

@@ -2,6 +2,7 @@
 
 import type { Route } from '../bgp/rib/route.ts'
 import type { PeerConfig, PeerRange, TableName } from '../bgp/speaker/protocol.ts'
+import type { ClusterView } from '../k8s/objects.ts'
 import type { Layer2Node, TakeRefusal } from '../layer2/links.ts'
 import type { Owner } from '../layer2/ownership.ts'
 import type { Asn, RouterId } from '../net/asn.ts'
@@ -35,8 +36,17 @@ export interface PlanContext {
   readonly healthChecks?: HealthChecks
   /** Used where BgpConf names no router id: this replica's own IPv4 address. */
   readonly defaultRouterId?: RouterId
+  /** What BgpPeers were when last they made sense; absent = nothing is known. See last-good.ts. */
+  readonly lastGood?: LastGoodPeers
   /** Whose sessions are planned: those of this node's agent (BgpPeers with `speaker: node`). Absent = those of the controllers. */
   readonly speakerNode?: string
+}
+
+/** By BgpPeer, of those that are still the same object. */
+export interface LastGoodPeers {
+  /** Peers that had a session at the address where they want it now. */
+  readonly incumbents: ReadonlySet<string>
+  readonly secrets: ReadonlyMap<string, { readonly password?: string; readonly bfdKey?: string }>
 }
 
 /** Why a VIP is announced nowhere. The names are condition reasons. */
@@ -105,6 +115,13 @@ export interface PeerRefusal {
   readonly message: string
 }
 
+export interface Kept {
+  /** BgpPeers whose sessions live on, and what would keep a process from opening them that starts now. */
+  readonly peers: readonly PeerRefusal[]
+  /** Objects that make no sense now, with what they said before and their present metadata and status. */
+  readonly objects: Pick<ClusterView, 'bgpConfs' | 'bgpPeers' | 'vipPools' | 'bgpPolicies'>
+}
+
 /** One table's step from the plan before; `replace` when the table is new. */
 export interface TableChange {
   readonly table: TableName
@@ -125,6 +142,8 @@ export interface Plan {
   /** Networks from which routers connect to us. */
   readonly peerRanges: readonly PeerRange[]
   readonly peerRefusals: readonly PeerRefusal[]
+  /** What counts as it was when last it made sense; absent = nothing does. See last-good.ts. */
+  readonly kept?: Kept
   readonly tables: ReadonlyMap<TableName, ReadonlyMap<Prefix, Route>>
   /** The verdict on every node; another map when a Node changed. */
   readonly nodes: ReadonlyMap<string, NodeEligibility>

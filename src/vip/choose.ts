@@ -107,12 +107,15 @@ function holdings(choosing: Choosing, applicant: Applicant): readonly (readonly 
 // A Vip object that makes no sense hides its claims: the Services that have its address keep it until somebody repairs the object.
 const isUnreadable = (entry: LedgerEntry | undefined): boolean => entry?.frozen !== undefined && entry.vip === undefined
 
-/** Whether a pool stands behind the address; a pool that was edited into nonsense counts, for it may be a typo. */
+/**
+ * Whether a pool stands behind the address. One that cannot be read, or is gone, counts for what came from it: a typo, or a pool that is
+ * deleted before its successor is there, must not cost an address. A pool that is there and does not cover it any more does.
+ */
 export function isCovered(address: Ip, entry: LedgerEntry | undefined, pools: Pools): boolean {
   return (
     (entry?.pool ?? pools.poolOf(address)) !== undefined ||
     isUnreadable(entry) ||
-    (entry?.vip !== undefined && pools.isRefused(entry.vip.pool))
+    (entry?.vip !== undefined && pools.get(entry.vip.pool) === undefined)
   )
 }
 

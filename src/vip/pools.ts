@@ -8,7 +8,7 @@ import { type AddressOwnership, divideAddresses } from './pool-ranges.ts'
 export interface Pools extends AddressOwnership {
   readonly get: (name: string) => VipPool | undefined
   readonly all: readonly VipPool[]
-  /** The pool exists, but its spec makes no sense. What came from it is kept: a typo must not cost an address. */
+  /** The pool exists, but its spec makes no sense. */
   readonly isRefused: (name: string) => boolean
   /** Why the pool gives out nothing at all now, in words. */
   readonly closedBecause: (pool: VipPool) => string | undefined

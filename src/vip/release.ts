@@ -140,9 +140,11 @@ function takeAway({ ledger, pools, nowMs }: ReleaseInput, { address }: LedgerEnt
 }
 
 // Never longer from now than the pool says now: its `hold` may have been shortened, and the clock set back.
-function holdUntilMs({ address, hold }: LedgerEntry, pools: Pools, nowMs: number): number {
+function holdUntilMs({ address, hold, vip }: LedgerEntry, pools: Pools, nowMs: number): number {
   const pool = pools.poolOf(address)
-  return hold === undefined || pool === undefined ? 0 : Math.min(hold.untilMs, nowMs + pool.holdSeconds * 1000)
+  if (hold === undefined) return 0
+  if (pool !== undefined) return Math.min(hold.untilMs, nowMs + pool.holdSeconds * 1000)
+  return vip !== undefined && pools.get(vip.pool) === undefined ? hold.untilMs : 0
 }
 
 // Vip objects that nobody claims: on hold until a certain time, or to be deleted.

@@ -156,12 +156,17 @@ function isForeign({ ledger }: StepsInput, { meta, conditions }: Service): boole
   return ledger.claimedBy(meta.uid).length === 0 && !isEvident
 }
 
-function conditionOf({ ledger }: StepsInput, { meta }: Service, choice: Choice): Omit<Condition, 'lastTransitionTime'> {
+function conditionOf(
+  { ledger, pools }: StepsInput,
+  { meta }: Service,
+  choice: Choice,
+): Omit<Condition, 'lastTransitionTime'> {
   const have = choice.addresses.map((ip) => {
-    const pool = ledger.get(ip)?.pool?.meta.name
-    return pool === undefined
-      ? `${ip} from pool ${ledger.get(ip)?.vip?.pool ?? 'unknown'} (not readable)`
-      : `${ip} from pool ${pool}`
+    const entry = ledger.get(ip)
+    if (entry?.pool !== undefined) return `${ip} from pool ${entry.pool.meta.name}`
+    const recorded = entry?.vip?.pool ?? 'unknown'
+    const isGone = entry?.vip !== undefined && !pools.isRefused(recorded)
+    return `${ip} from pool ${recorded} (${isGone ? 'which is gone: what came from it is kept' : 'not readable'})`
   })
   const words = [...choice.refusals.map(({ message }) => message), ...choice.missing]
   const kept = choice.refusals.length > 0 && have.length > 0 ? [`has ${have.join(', ')}`] : have

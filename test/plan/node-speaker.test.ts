@@ -84,8 +84,7 @@ describe('the peers of a node', () => {
     expect(planOf({ peers: [of('a', 'r1', 1), of('b', 'r1', 2)] }).peerRefusals).toEqual([
       {
         ...{ peer: 'b', reason: 'AddressConflict' },
-        message:
-          'BgpPeer a is older and has the address 10.1.0.1 already: a second session needs another port or sourceAddress',
+        message: 'BgpPeer a has the address 10.1.0.1 already: a second session needs another port or sourceAddress',
       },
     ])
   })

@@ -668,6 +668,32 @@ describe('8. pool edits', () => {
     expect([at.shown('web'), at.world.objects.vips.get('10.0.0.0')?.pool]).toEqual(['10.0.0.0', 'renamed'])
   })
 
+  test('a pool that is deleted takes nothing along: what came from it is kept, on hold or in use, and moves when it is asked to', () => {
+    const at = scene({
+      services: [service('web'), service('old')],
+      pools: [pool('default', ['10.0.0.0/29'], { holdSeconds: 60 })],
+    })
+    at.settle()
+    at.remove('old')
+    at.settle()
+    at.world.drop('pools', 'default')
+    at.settle(1000)
+    expect([at.shown('web'), at.vips(), at.condition('web'), at.message('web')]).toEqual([
+      '10.0.0.0',
+      ['10.0.0.0', '10.0.0.1'],
+      'True Allocated',
+      '10.0.0.0 from pool default (which is gone: what came from it is kept)',
+    ])
+    at.settle(61_000)
+    expect(at.vips()).toEqual(['10.0.0.0'])
+    at.world.put('pools', pool('other', ['10.9.0.0/29']))
+    at.settle(62_000)
+    expect(at.shown('web')).toBe('10.0.0.0')
+    at.edit('web', (of) => ({ ...of, meta: { ...of.meta, annotations: { 'bellhop.io/pool': 'other' } } }))
+    at.settle(63_000)
+    expect([at.shown('web'), at.vips()]).toEqual(['10.9.0.0', ['10.9.0.0']])
+  })
+
   test('a pool that was edited into nonsense costs nobody the address', () => {
     const of = service('web', {
       ingress: ['10.0.0.0'],

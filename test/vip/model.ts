@@ -353,7 +353,12 @@ export class Controller {
     const known = this.#world.poolHistory.filter(
       (state, i, all) => state.version >= since || (all[i + 1]?.version ?? Number.POSITIVE_INFINITY) > since,
     )
-    const uncovered = known.some(({ pools }) => !covers(pools, lost))
+    const vip = [...this.#world.objects.vips.values()].find(({ address }) => address === lost)
+    // What came from a pool that is gone is kept.
+    const uncovered = known.some(
+      ({ pools }) =>
+        !covers(pools, lost) && (vip === undefined || pools.some(({ meta: { name } }) => name === vip.pool)),
+    )
     const asked = request.ok ? request.value.addresses.get(family) : undefined
     const named = request.ok ? request.value.pool : undefined
     const moved =

@@ -1,5 +1,6 @@
 // The one door through which raw objects become values: by kind, a value, a refusal, or nothing for us in it.
 
+import { asObject } from '../json.ts'
 import type {
   BgpConf,
   BgpPeer,
@@ -55,8 +56,13 @@ export function parseObject<K extends Kind>(
   const problems: Problem[] = []
   const spec = fieldsOf((raw as Readonly<Record<string, unknown>>)['spec'], 'spec', problems)
   const value = parseValue(kind, raw, meta, spec, intern)
-  if (problems.length > 0) return { type: 'refusal', refusal: { kind, meta, problems } }
+  if (problems.length > 0) return { type: 'refusal', refusal: { kind, meta, problems, ...sharedStatus(kind, raw) } }
   return value === undefined ? { type: 'nothing' } : { type: 'value', value: value as KindValues[K] }
+}
+
+function sharedStatus(kind: Kind, raw: unknown): Pick<ObjectRefusal, 'status'> {
+  const status = asObject(asObject(raw)?.['status'])
+  return status !== undefined && (kind === 'BgpPeer' || kind === 'BgpConf') ? { status } : {}
 }
 
 function parseValue(

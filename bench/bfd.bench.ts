@@ -65,6 +65,7 @@ function run(sessions: readonly BfdSessionConfig[]) {
     clock: systemClock,
     random: Math.random,
     transport: createUdpTransport({ random: Math.random }),
+    listening: 'at-all',
     onEvent: (event) => {
       if (event.type === 'error') throw new Error(event.reason)
       if (event.from === 'Up') downs++

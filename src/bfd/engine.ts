@@ -12,7 +12,14 @@ import { createDueQueue } from './due-queue.ts'
 import { createListeners, type Listeners } from './listeners.ts'
 import { type BfdControl, type BfdPacketError, decodeBfd } from './packet.ts'
 import { RunningSession, type SessionHost } from './running-session.ts'
-import { type BfdEvent, type BfdSessionConfig, type BfdStatus, pathOf, samePath } from './session-config.ts'
+import {
+  type BfdEvent,
+  type BfdListening,
+  type BfdSessionConfig,
+  type BfdStatus,
+  pathOf,
+  samePath,
+} from './session-config.ts'
 import { createSessionDirectory, type SessionDirectory } from './session-directory.ts'
 import type { BfdDatagram, BfdPlace, BfdSource, BfdTransport } from './transport.ts'
 
@@ -21,6 +28,7 @@ export interface BfdEngineOptions {
   /** For jitter and discriminators: whoever can predict it can forge packets for sessions over several hops. */
   readonly random: Random
   readonly transport: BfdTransport
+  readonly listening: BfdListening
   /** Called when the engine has done what it was doing; may ask for anything. */
   readonly onEvent: (event: BfdEvent) => void
 }
@@ -69,17 +77,18 @@ class Engine implements BfdEngine {
   #events: BfdEvent[] = []
 
   constructor(options: BfdEngineOptions) {
-    const { clock, random, transport } = options
+    const { clock, random, transport, listening } = options
     this.#options = options
     this.#directory = createSessionDirectory(random)
     this.#listeners = createListeners({
-      ...{ clock, transport },
+      ...{ clock, transport, listening },
       received: (datagram, place) => this.#do(() => this.#receive(datagram, place)),
       changed: () => this.#do(() => this.#noteErrors()),
     })
     this.#host = {
       ...{ clock, random, transport },
       deafness: (config) => this.#listeners.errorOf(config),
+      unheard: (config) => this.#listeners.checkAddress(config),
       emit: (event) => void this.#events.push(event),
       schedule: (session) => this.#queue.set(session, session.deadlineMs),
       sent: () => {

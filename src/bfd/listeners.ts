@@ -2,12 +2,13 @@
 // no. Who holds no socket hears nothing, so a failure here is an error of every session that would be heard there.
 
 import type { Clock } from '../runtime/clock.ts'
-import { arrivesAt, type BfdSessionConfig, placesOf } from './session-config.ts'
+import { arrivesAt, type BfdListening, type BfdSessionConfig, placesOf } from './session-config.ts'
 import type { BfdDatagram, BfdListener, BfdPlace, BfdTransport, TtlRule } from './transport.ts'
 
 export interface ListenersOptions {
   readonly clock: Clock
   readonly transport: BfdTransport
+  readonly listening: BfdListening
   readonly received: (datagram: BfdDatagram, place: BfdPlace) => void
   /** `errorOf` may say something else now. */
   readonly changed: () => void
@@ -18,8 +19,10 @@ export interface Listeners {
   readonly set: (configs: readonly BfdSessionConfig[]) => void
   /** Delivers what has arrived at any of the sockets. */
   readonly drain: () => void
-  /** Why the session can not be heard. */
+  /** Why the session can not be heard. Asked for every packet that is sent. */
   readonly errorOf: (config: BfdSessionConfig) => string | undefined
+  /** The session has not been heard for long: listens anew where the host's own address has changed. */
+  readonly checkAddress: (config: BfdSessionConfig) => void
   readonly close: () => void
 }
 
@@ -34,8 +37,10 @@ interface Opened {
   rules: string
 }
 
-export function createListeners({ clock, transport, received, changed }: ListenersOptions): Listeners {
+export function createListeners(options: ListenersOptions): Listeners {
+  const { clock, transport, received, changed } = options
   const opened = new Map<string, Opened>()
+  const failing = new Set<Opened>()
   let configs: readonly BfdSessionConfig[] = []
   let cancelRetry: (() => void) | undefined
 
@@ -47,6 +52,7 @@ export function createListeners({ clock, transport, received, changed }: Listene
   const fail = (listening: Opened, reason: string): void => {
     close(listening)
     listening.error = reason
+    failing.add(listening)
     cancelRetry ??= clock.setTimer(retryMs, () => {
       cancelRetry = undefined
       for (const each of opened.values()) open(each)
@@ -81,16 +87,18 @@ export function createListeners({ clock, transport, received, changed }: Listene
     }
     listening.rules = text
     listening.error = undefined
+    failing.delete(listening)
   }
 
   return {
     set: (next) => {
       configs = next
-      const places = placesOf(next)
+      const places = placesOf(next, options.listening)
       for (const [key, listening] of opened)
         if (!places.has(key)) {
           close(listening)
           opened.delete(key)
+          failing.delete(listening)
         }
       for (const [key, place] of places) {
         const listening = opened.get(key) ?? { place, listener: undefined, error: undefined, rules: '' }
@@ -102,13 +110,21 @@ export function createListeners({ clock, transport, received, changed }: Listene
       for (const { listener } of opened.values()) listener?.drain()
     },
     errorOf: (config) => {
-      for (const { place, error } of opened.values()) if (error !== undefined && arrivesAt(config, place)) return error
+      for (const { place, error } of failing) if (arrivesAt(config, place)) return error
       return undefined
+    },
+    checkAddress: (config) => {
+      for (const listening of opened.values()) {
+        if (!arrivesAt(config, listening.place) || listening.listener?.moved() !== true) continue
+        close(listening)
+        open(listening)
+      }
     },
     close: () => {
       cancelRetry?.()
       for (const listening of opened.values()) close(listening)
       opened.clear()
+      failing.clear()
     },
   }
 }

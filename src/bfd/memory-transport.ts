@@ -1,7 +1,7 @@
-// A network in memory for BFD: hosts by address, latency, loss, cuts, and processes that stall while their sockets fill. The twin of
-// the kernel's UDP for tests and simulations; time is the injected clock's.
+// A network in memory for BFD: hosts by address, latency, loss, cuts, and processes that stall while their sockets fill. Two with one
+// address are two programs of one host. The twin of the kernel's UDP for tests and simulations; time is the injected clock's.
 
-import { familyOf, type Ip } from '../net/ip.ts'
+import { familyOf, type Ip, type IpFamily } from '../net/ip.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { err, ok } from '../runtime/result.ts'
 import { placeKey } from './session-config.ts'
@@ -34,6 +34,8 @@ export interface BfdHost {
   readonly occupy: (hops: BfdHops) => void
   readonly vacate: (hops: BfdHops) => void
   readonly addAddress: (address: Ip) => void
+  /** From now on it is the source of what is sent. */
+  readonly moveTo: (address: Ip) => void
 }
 
 export interface BfdNetwork {
@@ -56,13 +58,15 @@ interface Packet {
 
 interface MemoryListener {
   readonly place: BfdPlace
+  /** Absent: at all addresses. */
+  readonly at: Ip | undefined
   readonly handlers: BfdListenHandlers
   rules: readonly TtlRule[]
   waiting: BfdDatagram[]
 }
 
 interface Host {
-  readonly addresses: Set<Ip>
+  addresses: ReadonlySet<Ip>
   readonly listeners: Map<string, MemoryListener>
   readonly occupied: Set<BfdHops>
   stalled: boolean
@@ -83,12 +87,12 @@ export function createBfdNetwork(options: { readonly clock: Clock; readonly late
   let routers = 0
 
   /** Whether somebody has the port. */
-  const arrive = (host: Host, hops: BfdHops, source: BfdSource, to: Ip, ttl: number, bytes: Uint8Array): boolean => {
-    const listener = [...host.listeners.values()].find(
-      ({ place }) =>
-        place.hops === hops && place.family === familyOf(to) && (place.address === undefined || place.address === to),
-    )
-    if (listener === undefined) return host.occupied.has(hops)
+  const arrive = (hops: BfdHops, source: BfdSource, to: Ip, ttl: number, bytes: Uint8Array): boolean => {
+    // Who came last has the address: a program that was started again.
+    const programs = hosts.filter(({ addresses }) => addresses.has(to)).reverse()
+    const found = listenerFor(programs, hops, source.address, to)
+    if (found === undefined) return programs.some(({ occupied }) => occupied.has(hops))
+    const [host, listener] = found
     if (!passes(listener, source.address, ttl)) return true
     const datagram: BfdDatagram = { bytes, source: () => source }
     if (!host.stalled) listener.handlers.received(datagram)
@@ -105,9 +109,8 @@ export function createBfdNetwork(options: { readonly clock: Clock; readonly late
     const atMs = Math.max(now + latencyMs(), lastArrivalMs.get(link) ?? 0)
     lastArrivalMs.set(link, atMs)
     clock.setTimer(atMs - now, () => {
-      // Who came last has the address: a program that was started again.
-      const host = hosts.findLast(({ addresses }) => addresses.has(to))
-      if (host === undefined || arrive(host, hops, { address: from }, to, ttl, copy) || isLost(to, from)) return
+      const isThere = hosts.some(({ addresses }) => addresses.has(to))
+      if (!isThere || arrive(hops, { address: from }, to, ttl, copy) || isLost(to, from)) return
       clock.setTimer(latencyMs(), refused)
     })
   }
@@ -124,7 +127,7 @@ export function createBfdNetwork(options: { readonly clock: Clock; readonly late
       hosts.push(host)
       return {
         transport: {
-          listen: (place, rules, handlers) => listen(host, place, rules, handlers),
+          listen: (place, rules, handlers) => listen(host, hosts, place, rules, handlers),
           open: (path) =>
             open(host, path, (from, bytes, refused) => {
               const to = path.remoteAddress
@@ -142,7 +145,12 @@ export function createBfdNetwork(options: { readonly clock: Clock; readonly late
         },
         occupy: (hops) => void host.occupied.add(hops),
         vacate: (hops) => void host.occupied.delete(hops),
-        addAddress: (address) => void host.addresses.add(address),
+        addAddress: (address) => {
+          host.addresses = new Set([...host.addresses, address])
+        },
+        moveTo: (address) => {
+          host.addresses = new Set([address, ...host.addresses])
+        },
       }
     },
     setLoss: (next) => {
@@ -155,31 +163,69 @@ export function createBfdNetwork(options: { readonly clock: Clock; readonly late
   }
 }
 
+/** Of the programs the one that listens to the source alone, else one that listens to everybody. */
+function listenerFor(
+  programs: readonly Host[],
+  hops: BfdHops,
+  source: Ip,
+  to: Ip,
+): readonly [Host, MemoryListener] | undefined {
+  const all = programs.flatMap((host) =>
+    [...host.listeners.values()].flatMap((listener) => {
+      const { place, at } = listener
+      const fits = place.hops === hops && place.family === familyOf(to) && (at === undefined || at === to)
+      return fits ? [[host, listener] as const] : []
+    }),
+  )
+  return (
+    all.find(([, { place }]) => place.peer?.address === source) ?? all.find(([, { place }]) => place.peer === undefined)
+  )
+}
+
 const passes = ({ place, rules }: MemoryListener, source: Ip, ttl: number): boolean =>
   place.hops === 'single' ? ttl === ttlSent : rules.every(({ address, ttlMin }) => address !== source || ttl >= ttlMin)
 
+const sourceOf = ({ addresses }: Host, family: IpFamily): Ip | undefined =>
+  [...addresses].find((address) => familyOf(address) === family)
+
+/** Whether another listener keeps this one from its place. */
+function isRival(
+  place: BfdPlace,
+  at: Ip | undefined,
+  other: MemoryListener,
+  options: { readonly own: boolean },
+): boolean {
+  if (other.place.family !== place.family || (other.at !== undefined && at !== undefined && other.at !== at))
+    return false
+  if (place.peer === undefined || other.place.peer === undefined) return other.place.hops === place.hops
+  return !options.own && place.peer.address === other.place.peer.address
+}
+
 function listen(
   host: Host,
+  hosts: readonly Host[],
   place: BfdPlace,
   rules: readonly TtlRule[],
   handlers: BfdListenHandlers,
 ): ReturnType<BfdTransport['listen']> {
-  const { hops, family, address } = place
-  const at = `${address ?? 'any address'} UDP port ${bfdPorts[hops]}`
-  const rival = [...host.listeners.values()].some(
-    ({ place: other }) =>
-      other.hops === hops &&
-      other.family === family &&
-      (other.address === undefined || address === undefined || other.address === address),
+  const { hops, family, address, peer } = place
+  const at = peer === undefined ? address : (address ?? sourceOf(host, family))
+  const where = `${address ?? 'any address'} UDP port ${bfdPorts[hops]}`
+  const programs = hosts.filter(
+    (other) => other === host || [...other.addresses].some((each) => host.addresses.has(each)),
   )
-  if (rival || host.occupied.has(hops)) return err({ code: 'bfd-socket/in-use', reason: `${at} is in use` })
+  const rival = programs.some((program) =>
+    [...program.listeners.values()].some((other) => isRival(place, at, other, { own: program === host })),
+  )
+  if (rival || host.occupied.has(hops)) return err({ code: 'bfd-socket/in-use', reason: `${where} is in use` })
   if (address !== undefined && !host.addresses.has(address))
     return err({ code: 'bfd-socket/refused', reason: `${address} is not on this host` })
-  const listener: MemoryListener = { place, handlers, rules, waiting: [] }
+  const listener: MemoryListener = { place, at, handlers, rules, waiting: [] }
   const key = placeKey(place)
   host.listeners.set(key, listener)
   return ok({
     drain: () => deliver(listener),
+    moved: () => peer !== undefined && address === undefined && sourceOf(host, family) !== at,
     setTtlRules: (next) => {
       listener.rules = next
       return undefined
@@ -202,15 +248,16 @@ function open(
   { remoteAddress, localAddress }: BfdPath,
   send: (from: Ip, bytes: Uint8Array, refused: () => void) => void,
 ): ReturnType<BfdTransport['open']> {
-  const source = localAddress ?? [...host.addresses].find((address) => familyOf(address) === familyOf(remoteAddress))
-  if (source === undefined || !host.addresses.has(source))
-    return err({ code: 'bfd-socket/refused', reason: `${source ?? 'no address'} is not on this host` })
+  const source = (): Ip | undefined => localAddress ?? sourceOf(host, familyOf(remoteAddress))
+  const first = source()
+  if (first === undefined || !host.addresses.has(first))
+    return err({ code: 'bfd-socket/refused', reason: `${first ?? 'no address'} is not on this host` })
   let closed = false
   let refused = false
   return ok({
     send: (bytes) => {
       if (!closed)
-        send(source, bytes, () => {
+        send(source() ?? first, bytes, () => {
           refused = true
         })
       return undefined

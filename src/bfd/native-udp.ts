@@ -22,6 +22,7 @@ import {
   SO_ATTACH_FILTER,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
+  SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
@@ -31,6 +32,7 @@ import {
   setIntOption,
 } from '../runtime/libc.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
+import { sourceTowards } from './session-claims.ts'
 import { readSocketAddress, socketAddress, socketAddressBytesMax } from './socket-address.ts'
 import { type Instruction, packFilter } from './socket-filter.ts'
 import type { BfdSocketError, BfdSource } from './transport.ts'
@@ -46,8 +48,15 @@ export interface NativeUdp {
   /** A bound socket that does not block. IPv6 sockets are for IPv6 alone; packets leave with TTL 255 and precedence. */
   readonly open: (
     at: Endpoint,
-    options: { readonly filter: readonly Instruction[]; readonly receiveBufferBytes: number },
+    options: {
+      readonly filter: readonly Instruction[]
+      readonly receiveBufferBytes: number
+      /** Takes what comes from there, whatever the port, and leaves the rest to others who share `at` on the same terms. */
+      readonly from?: Pick<Endpoint, 'address' | 'zone'>
+    },
   ) => Result<Descriptor, BfdSocketError>
+  /** The source of packets for an address; undefined: there is no way to it. */
+  readonly sourceTowards: (to: Pick<Endpoint, 'address' | 'zone'>) => Ip | undefined
   readonly setFilter: (fd: Descriptor, filter: readonly Instruction[]) => BfdSocketError | undefined
   /** The destination in the kernel's form, for `send`. */
   readonly destination: (to: Endpoint) => Result<Uint8Array, BfdSocketError>
@@ -134,6 +143,15 @@ function createNativeUdp(libc: Libc): NativeUdp {
     return ok(socketAddress(address, port, scope))
   }
 
+  // The kernel gives a packet to the socket that is connected to where it comes from; one that is connected to port 0 takes any port.
+  const takeFrom = (fd: Descriptor, from: Pick<Endpoint, 'address' | 'zone'>): BfdSocketError | undefined => {
+    const address = addressOf({ ...from, port: 0 })
+    if (!address.ok) return address.error
+    return libc.connect(fd, address.value, address.value.length) === 0
+      ? undefined
+      : refusal(`listening to ${from.address} for BFD`)
+  }
+
   const zoneOf = (index: number): string | undefined => {
     const name = new Uint8Array(interfaceNameBytes)
     if (index === 0 || libc.interfaceName(index, name) === null) return undefined
@@ -147,7 +165,7 @@ function createNativeUdp(libc: Libc): NativeUdp {
   }
 
   return {
-    open: (at, { filter, receiveBufferBytes }) => {
+    open: (at, { filter, receiveBufferBytes, from: only }) => {
       const family = familyOf(at.address)
       const type = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC
       const fd = libc.socket(family === 'IPv4' ? AF_INET : AF_INET6, type, 0)
@@ -156,11 +174,18 @@ function createNativeUdp(libc: Libc): NativeUdp {
       if (!setInt(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes))
         setInt(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes)
       // The filter comes first: a socket that is bound has packets.
-      const failure = setFilter(fd, filter) ?? setHeader(fd, family) ?? bind(fd, at)
+      if (only !== undefined) setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1)
+      const failure =
+        setFilter(fd, filter) ??
+        setHeader(fd, family) ??
+        bind(fd, at) ??
+        (only === undefined ? undefined : takeFrom(fd, only))
       if (failure === undefined) return ok(fd)
       libc.close(fd)
       return err(failure)
     },
+    sourceTowards: ({ address, zone }) =>
+      sourceTowards(libc, { remote: address, ...(zone === undefined ? {} : { zone }) }),
     setFilter,
     destination: addressOf,
     hearOfPackets: (fd, family) => {

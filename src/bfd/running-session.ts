@@ -32,8 +32,10 @@ export interface SessionHost {
   readonly clock: Clock
   readonly random: Random
   readonly transport: BfdTransport
-  /** Why the session's packets would not be heard if they came, in an operator's words. */
+  /** Why the peer's packets would not be heard if they came, in an operator's words. */
   readonly deafness: (config: BfdSessionConfig) => string | undefined
+  /** The peer has not been heard for long. */
+  readonly unheard: (config: BfdSessionConfig) => void
   readonly emit: (event: BfdEvent) => void
   /** Its deadlines changed. */
   readonly schedule: (session: RunningSession) => void
@@ -43,6 +45,8 @@ export interface SessionHost {
 
 /** Longest time for which a session that is not configured any more says AdminDown. */
 const farewellMsMax = 10_000
+/** How often a session that hears nothing looks whether it still listens in the right place. */
+const unheardMs = 10_000
 
 const never = Number.POSITIVE_INFINITY
 
@@ -62,6 +66,8 @@ export class RunningSession implements Due {
   #leaveAtMs = never
   /** The silence after a stall was forgiven, and nothing was heard since. */
   #forgiven = false
+  /** When it was last made sure that it listens in the right place. */
+  #placedAtMs: number
 
   #sinceMs: number
   #heardAtMs = Number.NEGATIVE_INFINITY
@@ -84,6 +90,7 @@ export class RunningSession implements Due {
     this.#config = config
     this.#session = session
     this.#sinceMs = clock.wallMs()
+    this.#placedAtMs = clock.monotonicMs()
     const initial = initialAuthentication(localDiscriminator)
     this.#authentication = reconfigured(initial, undefined, config.authentication, clock.monotonicMs())
     this.#open()
@@ -250,7 +257,8 @@ export class RunningSession implements Due {
 
   #send(packet: BfdControl): void {
     const sender = this.#sender
-    if (sender === undefined) return
+    // Who can not hear is silent: the peer may have a session with another program of this host, which our packets would end.
+    if (sender === undefined || this.#host.deafness(this.#config) !== undefined) return
     let bytes = encodeBfd(packet)
     const { authentication } = this.#config
     if (authentication !== undefined)
@@ -295,9 +303,17 @@ export class RunningSession implements Due {
     }
     if (this.#transmitAtMs <= now) {
       this.#transmitAtMs = never
+      this.#checkPlace(now)
       this.#step({ type: 'transmit-timer' })
     }
     return this.#detectAtMs <= now ? 'silent' : undefined
+  }
+
+  #checkPlace(now: number): void {
+    if (now - Math.max(this.#placedAtMs, this.#heardAtMs) < unheardMs) return
+    this.#placedAtMs = now
+    this.#host.unheard(this.#config)
+    this.noteError()
   }
 
   /** The silence counts, unless something was heard meanwhile; `stalled`: or unless it may be our own, once. */

@@ -22,6 +22,11 @@ export interface BfdSessionConfig {
   /** Least interval at which we take packets, milliseconds. */
   readonly receiveMs: number
   readonly multiplier: number
+  /**
+   * TCP port of the BGP session whose path this watches: of several programs of a host the one that has that session watches it. For
+   * engines that listen by peer.
+   */
+  readonly bgpPort?: number
   /** Keep the session down and say so to the peer, so that it draws no conclusions (RFC 5880 section 6.8.16). */
   readonly adminDown: boolean
   /** Absent: without, and packets that have it are discarded. */
@@ -91,14 +96,39 @@ export const samePath = (a: BfdSessionConfig, b: BfdSessionConfig): boolean =>
   (a.multihop === undefined) === (b.multihop === undefined)
 
 /** One text a place. */
-export const placeKey = ({ hops, family, address, zone }: BfdPlace): string =>
-  `${hops} ${family} ${address ?? '*'}%${zone ?? ''}`
+export const placeKey = ({ hops, family, address, zone, peer }: BfdPlace): string =>
+  `${hops} ${family} ${address ?? '*'}%${zone ?? ''}${peer === undefined ? '' : ` ${peer.address} ${peer.bgpPort ?? ''}`}`
+
+/**
+ * How an engine listens. `at-all`: one socket for all peers, for ports that are nobody else's. `by-peer`: a socket for each, so that
+ * several programs of one host can each watch its own routers on the well-known port.
+ */
+export type BfdListening = 'at-all' | 'by-peer'
+
+/** Where the packets of the session arrive, with a socket for each peer. */
+export const placeByPeer = (config: BfdSessionConfig): BfdPlace => {
+  const { remoteAddress, localAddress, zone, bgpPort } = config
+  return {
+    hops: pathOf(config).hops,
+    family: familyOf(remoteAddress),
+    ...(localAddress === undefined ? {} : { address: localAddress }),
+    ...(zone === undefined ? {} : { zone }),
+    peer: { address: remoteAddress, ...(bgpPort === undefined ? {} : { bgpPort }) },
+  }
+}
 
 /**
  * Where to listen for these sessions. Of one family and kind it is either every address or a list: the kernel does not let one
  * port be bound both ways.
  */
-export function placesOf(configs: Iterable<BfdSessionConfig>): ReadonlyMap<string, BfdPlace> {
+export function placesOf(configs: Iterable<BfdSessionConfig>, listening: BfdListening): ReadonlyMap<string, BfdPlace> {
+  if (listening === 'by-peer')
+    return new Map(
+      [...configs].map((config) => {
+        const place = placeByPeer(config)
+        return [placeKey(place), place] as const
+      }),
+    )
   const all = [...configs].map((config) => ({ ...pathOf(config), family: familyOf(config.remoteAddress) }))
   const open = new Set(all.filter(({ localAddress }) => localAddress === undefined).map(kindOf))
   const places = all.map(({ hops, family, localAddress, zone }): BfdPlace => {
@@ -116,7 +146,12 @@ export function placesOf(configs: Iterable<BfdSessionConfig>): ReadonlyMap<strin
 const kindOf = ({ hops, family }: Pick<BfdPlace, 'hops' | 'family'>): string => `${hops} ${family}`
 
 /** Whether the session's packets arrive at this place. */
-export const arrivesAt = (config: BfdSessionConfig, { hops, family, address }: BfdPlace): boolean =>
-  pathOf(config).hops === hops &&
-  familyOf(config.remoteAddress) === family &&
-  (address === undefined || address === config.localAddress)
+export const arrivesAt = (config: BfdSessionConfig, place: BfdPlace): boolean => {
+  const { hops, family, address, peer } = place
+  if (peer !== undefined) return placeKey(place) === placeKey(placeByPeer(config))
+  return (
+    pathOf(config).hops === hops &&
+    familyOf(config.remoteAddress) === family &&
+    (address === undefined || address === config.localAddress)
+  )
+}

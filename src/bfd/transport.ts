@@ -15,8 +15,16 @@ export interface BfdPlace {
   readonly hops: BfdHops
   readonly family: IpFamily
   readonly address?: Ip
-  /** Interface of a link-local `address`. */
+  /** Interface of a link-local `address` or peer. */
   readonly zone?: string
+  /** Hear this peer alone, so that others of the host can hear other peers on the same port; absent: the port is ours, for everybody. */
+  readonly peer?: BfdPlacePeer
+}
+
+export interface BfdPlacePeer {
+  readonly address: Ip
+  /** As of BfdSessionConfig. */
+  readonly bgpPort?: number
 }
 
 /** From where to where the packets of one session go. */
@@ -66,6 +74,8 @@ export interface BfdListener {
    * to them, which after a stall is later than the timers.
    */
   readonly drain: () => void
+  /** With a place's peer and without its address: whether packets for the peer would leave from another address now. */
+  readonly moved: () => boolean
   /** The complete list of sources with a least TTL; on a single hop the TTL is 255 for everybody, and this changes nothing. */
   readonly setTtlRules: (rules: readonly TtlRule[]) => BfdSocketError | undefined
   readonly close: () => void
@@ -84,7 +94,10 @@ export interface BfdSender {
 }
 
 export interface BfdTransport {
-  /** Packets on a single hop are delivered only when they arrived with TTL 255 (RFC 5881 section 5, RFC 5082). */
+  /**
+   * Packets on a single hop are delivered only when they arrived with TTL 255 (RFC 5881 section 5, RFC 5082). A place with a peer is
+   * had by one program of a host, too: the peer knows one session with an address.
+   */
   readonly listen: (
     place: BfdPlace,
     rules: readonly TtlRule[],

@@ -5,15 +5,20 @@
 import { createSocket, type RemoteInfo } from 'node:dgram'
 import { familyOf, type Ip, parseIp } from '../net/ip.ts'
 import type { Random } from '../runtime/clock.ts'
+import { type Claim, type HostClaims, systemClaims } from '../runtime/host-claims.ts'
+import type { Descriptor } from '../runtime/libc.ts'
 import { err, must, ok, type Result } from '../runtime/result.ts'
 import { type Endpoint, loadNativeUdp, type NativeUdp } from './native-udp.ts'
+import { bfdClaim, bgpClaim, claimRefusal } from './session-claims.ts'
 import { byTtlRules, dropEverything, fromOneHop, type Instruction } from './socket-filter.ts'
+import { type ReadUdpTable, strangerListens, systemUdpTable } from './strangers.ts'
 import {
   type BfdHops,
   type BfdListener,
   type BfdListenHandlers,
   type BfdPath,
   type BfdPlace,
+  type BfdPlacePeer,
   type BfdSender,
   type BfdSocketError,
   type BfdSource,
@@ -32,6 +37,9 @@ export interface UdpTransportOptions {
   readonly ports?: { readonly local: number; readonly remote: number }
   /** Where sockets come from; tests replace it by its absence. */
   readonly native?: () => Result<NativeUdp, BfdSocketError>
+  /** Tests with several programs in one process give each its own. */
+  readonly claims?: HostClaims
+  readonly readTable?: ReadUdpTable
 }
 
 /** RFC 5881 section 4. */
@@ -47,12 +55,22 @@ const drainPacketsMax = 20_000
 
 const anywhere = { IPv4: must(parseIp('0.0.0.0')), IPv6: must(parseIp('::')) } as const
 
-export function createUdpTransport({ random, ports, native = loadNativeUdp }: UdpTransportOptions): BfdTransport {
+export function createUdpTransport(options: UdpTransportOptions): BfdTransport {
+  const { random, ports, native = loadNativeUdp, readTable = systemUdpTable } = options
   const portAt: PortAt = (hops, end) => ports?.[end] ?? bfdPorts[hops]
   return {
     listen: (place, rules, handlers) => {
       const udp = native()
-      return udp.ok ? listen(udp.value, place, portAt(place.hops, 'local'), rules, handlers) : udp
+      if (!udp.ok) return udp
+      const port = portAt(place.hops, 'local')
+      const opened =
+        place.peer === undefined
+          ? openForAll(udp.value, place, port, rules)
+          : openForPeer(udp.value, { ...place, peer: place.peer }, port, rules, {
+              claims: options.claims ?? systemClaims(),
+              readTable,
+            })
+      return opened.ok ? ok(listen(udp.value, place, opened.value, handlers)) : opened
     },
     open: (path) => {
       const udp = native()
@@ -66,26 +84,73 @@ type PortAt = (hops: BfdHops, end: 'local' | 'remote') => number
 const filterOf = ({ hops, family }: BfdPlace, rules: readonly TtlRule[]): readonly Instruction[] =>
   hops === 'single' ? fromOneHop(family) : byTtlRules(family, rules)
 
-function listen(
+/** A socket that is bound, and what goes with it. */
+interface Opened {
+  readonly fd: Descriptor
+  readonly at: Endpoint
+  readonly claim?: Claim
+}
+
+function openForAll(
   udp: NativeUdp,
   place: BfdPlace,
   port: number,
   rules: readonly TtlRule[],
-  { received, failed }: BfdListenHandlers,
-): Result<BfdListener, BfdSocketError> {
+): Result<Opened, BfdSocketError> {
   const { family, address = anywhere[family], zone } = place
   const at: Endpoint = { address, port, ...(zone === undefined ? {} : { zone }) }
   const opened = udp.open(at, { filter: filterOf(place, rules), receiveBufferBytes })
-  if (!opened.ok) return opened
-  const fd = opened.value
-  const socket = createSocket({ type: family === 'IPv4' ? 'udp4' : 'udp6' })
+  return opened.ok ? ok({ fd: opened.value, at }) : opened
+}
+
+function openForPeer(
+  udp: NativeUdp,
+  place: BfdPlace & { readonly peer: BfdPlacePeer },
+  port: number,
+  rules: readonly TtlRule[],
+  { claims, readTable }: { readonly claims: HostClaims; readonly readTable: ReadUdpTable },
+): Result<Opened, BfdSocketError> {
+  const { peer } = place
+  const zone = place.zone === undefined ? {} : { zone: place.zone }
+  const from = { address: peer.address, ...zone }
+  const inUse = (reason: string): Result<never, BfdSocketError> => err({ code: 'bfd-socket/in-use', reason })
+  const local = place.address ?? udp.sourceTowards(from)
+  if (local === undefined)
+    return err({ code: 'bfd-socket/refused', reason: `${peer.address} can not be reached: no route` })
+  const ends = { local, remote: peer.address, ...zone }
+  // Both or neither: whoever watched the path of another's session would tell the router that its dead speaker lives.
+  const names = peer.bgpPort === undefined ? [] : [bgpClaim(ends, peer.bgpPort)]
+  const claim = claims.claim([...names, bfdClaim(ends)])
+  if (!claim.ok) return inUse(claimRefusal(ends))
+  const at: Endpoint = { address: local, port, ...zone }
+  const opened = strangerListens(port, local, readTable)
+    ? inUse(`UDP port ${port} belongs to another program: does a BFD daemon run on this host?`)
+    : udp.open(at, { filter: filterOf(place, rules), receiveBufferBytes, from })
+  if (opened.ok) return ok({ fd: opened.value, at, claim: claim.value })
+  claim.value.release()
+  return opened
+}
+
+function listen(
+  udp: NativeUdp,
+  place: BfdPlace,
+  { fd, at, claim }: Opened,
+  { received, failed }: BfdListenHandlers,
+): BfdListener {
+  const { peer, zone } = place
+  const socket = createSocket({ type: place.family === 'IPv4' ? 'udp4' : 'udp6' })
   socket.on('message', (bytes, remote) => received({ bytes, source: () => sourceOf(remote) }))
   socket.on('error', ({ message }) =>
     failed({ code: 'bfd-socket/refused', reason: `receiving at ${at.address} UDP port ${at.port}: ${message}` }),
   )
   socket.bind({ fd, exclusive: true })
   let closed = false
-  return ok({
+  return {
+    moved: () => {
+      if (peer === undefined || place.address !== undefined) return false
+      const source = udp.sourceTowards({ address: peer.address, ...(zone === undefined ? {} : { zone }) })
+      return source !== undefined && source !== at.address
+    },
     drain: () => {
       for (let count = 0; count < drainPacketsMax && !closed; count++) {
         const packet = udp.receive(fd)
@@ -99,8 +164,9 @@ function listen(
       closed = true
       socket.removeAllListeners('message')
       socket.close()
+      claim?.release()
     },
-  })
+  }
 }
 
 // Node writes the interface of a link-local address behind it.

@@ -82,6 +82,7 @@ export function createBfdCore({ clock, random, transport, onTidings }: BfdCoreOp
     clock,
     random,
     transport,
+    listening: 'at-all',
     onEvent: (event) => {
       if (event.type === 'error') errors.push(event)
       else {

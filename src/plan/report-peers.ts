@@ -4,6 +4,7 @@ import type { PeerConfig, PeerRange, SessionStateName, SessionStatus } from '../
 import { type BgpPeer, matchesSelector } from '../k8s/objects.ts'
 import { rfc3339 } from '../vip/rfc3339.ts'
 import { offLinkNextHops } from './next-hop-check.ts'
+import { pathCondition, type WatchedPath } from './path-condition.ts'
 import type { ReportInput } from './report.ts'
 import { clip, keptWords, shortList, type UnstampedCondition } from './status-text.ts'
 import type { PeerRefusal, VipReport } from './types.ts'
@@ -15,8 +16,7 @@ const messageMax = 1024
 const states: readonly SessionStateName[] = ['Idle', 'Connect', 'Active', 'OpenSent', 'OpenConfirm', 'Established']
 
 /** A session as it stands in a status: ours, or what another replica has written. */
-interface ReportedSession {
-  readonly speaker: string
+interface ReportedSession extends WatchedPath {
   /** Where the router is. Empty in the entry that a speaker has for a range itself. */
   readonly remote: string
   readonly state: SessionStateName
@@ -77,6 +77,7 @@ function entryOf(session: SessionStatus): Entry {
     announced: session.announcedPrefixes,
     receivedPrefixes: session.receivedPrefixes,
     ...(session.bfd === undefined ? {} : { bfd: session.bfd }),
+    ...(session.bfdError === undefined ? {} : { bfdError: clip(session.bfdError, messageMax) }),
     ...(session.nextHopError === undefined ? {} : { nextHopError: clip(session.nextHopError, messageMax) }),
     ...(session.lastError === undefined ? {} : { lastError: clip(session.lastError, messageMax) }),
   }
@@ -143,6 +144,7 @@ export function leaderPeerStatus(
   const missing = Math.max(0, expected - sessions.length)
   const worst = missing > 0 && peer.speaker === 'controller' && sessions.length === 0 ? undefined : worstOf(sessions)
   const generation = peer.meta.generation > 0 ? { observedGeneration: peer.meta.generation } : {}
+  const path = refusal === undefined ? pathCondition(peer, established) : undefined
   const conditions = [
     accepted(
       refusal,
@@ -153,6 +155,7 @@ export function leaderPeerStatus(
       : rangeCondition(input, peer),
     addPathCondition(peer, established),
     nextHopsCondition(input, peer, established),
+    ...(path === undefined ? [] : [path]),
   ]
   const wrong = conditions.find(({ status }) => status === 'False')
   const since = sessions.map((session) => session.since).filter((time) => time !== '')
@@ -214,28 +217,29 @@ const routersOf = (input: ReportInput, peer: BgpPeer): readonly ReportedSession[
 
 function readSession(raw: unknown): ReportedSession | undefined {
   const entry = raw as Readonly<Record<string, unknown>> | null | undefined
-  const speaker = entry?.['speaker']
   const state = states.find((name) => name === entry?.['state'])
-  if (typeof speaker !== 'string') return undefined
+  const text = (key: string): string => {
+    const value = entry?.[key]
+    return typeof value === 'string' ? value : ''
+  }
   const texts = (key: string): readonly string[] => {
     const list = entry?.[key]
     return Array.isArray(list) ? list.filter((item) => typeof item === 'string') : []
   }
-  const since = entry?.['since']
-  const announced = entry?.['announced']
-  const lastError = entry?.['lastError']
-  const nextHopError = entry?.['nextHopError']
-  const remote = entry?.['remoteAddress']
+  if (typeof entry?.['speaker'] !== 'string') return undefined
+  const announced = entry['announced']
   return {
-    speaker,
-    remote: typeof remote === 'string' ? remote : '',
+    speaker: text('speaker'),
+    remote: text('remoteAddress'),
     state: state ?? 'Idle',
-    since: typeof since === 'string' ? since : '',
+    since: text('since'),
     families: texts('families'),
     addPath: texts('addPath'),
     announced: typeof announced === 'number' ? announced : 0,
-    lastError: typeof lastError === 'string' ? lastError : '',
-    nextHopError: typeof nextHopError === 'string' ? nextHopError : '',
+    lastError: text('lastError'),
+    nextHopError: text('nextHopError'),
+    bfd: text('bfd'),
+    bfdError: text('bfdError'),
   }
 }
 

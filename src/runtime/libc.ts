@@ -28,6 +28,8 @@ export interface Libc {
     length: typeof filterProgramBytes,
   ) => number
   readonly bind: (fd: Descriptor, address: Uint8Array, length: number) => number
+  readonly connect: (fd: Descriptor, address: Uint8Array, length: number) => number
+  readonly getsockname: (fd: Descriptor, address: Uint8Array, length: [number]) => number
   readonly sendto: (
     fd: Descriptor,
     bytes: Uint8Array,
@@ -84,6 +86,10 @@ function load(): Result<Libc, string> {
         'uint32_t',
       ]) as Libc['attachFilter'],
       bind: c.func('int bind(int fd, const void *address, uint32_t length)') as Libc['bind'],
+      connect: c.func('int connect(int fd, const void *address, uint32_t length)') as Libc['connect'],
+      getsockname: c.func(
+        'int getsockname(int fd, _Out_ void *address, _Inout_ uint32_t *length)',
+      ) as Libc['getsockname'],
       sendto: c.func(
         'intptr_t sendto(int fd, const void *bytes, size_t length, int flags, const void *to, uint32_t toLength)',
       ) as Libc['sendto'],
@@ -122,6 +128,7 @@ function hostOrder32(value: number): Uint8Array {
 }
 
 // What <sys/socket.h>, <netinet/in.h> and their kin call by these names on Linux.
+export const AF_UNIX = 1
 export const AF_INET = 2
 export const AF_INET6 = 10
 export const AF_NETLINK = 16

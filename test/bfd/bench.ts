@@ -3,7 +3,7 @@
 import { type BfdEngine, createBfdEngine } from '../../src/bfd/engine.ts'
 import { type BfdHost, type BfdNetwork, createBfdNetwork } from '../../src/bfd/memory-transport.ts'
 import type { BfdState } from '../../src/bfd/packet.ts'
-import type { BfdEvent, BfdSessionConfig, BfdStatus } from '../../src/bfd/session-config.ts'
+import type { BfdEvent, BfdListening, BfdSessionConfig, BfdStatus } from '../../src/bfd/session-config.ts'
 import { type Ip, parseIp } from '../../src/net/ip.ts'
 import { must } from '../../src/runtime/result.ts'
 import { createVirtualClock, type VirtualClock } from '../../src/runtime/virtual-clock.ts'
@@ -39,7 +39,7 @@ export interface Box {
 export interface Bench {
   readonly clock: VirtualClock
   readonly network: BfdNetwork
-  readonly box: (address: Ip, seed: number) => Box
+  readonly box: (address: Ip, seed: number, listening?: BfdListening) => Box
   readonly pass: (ms: number) => void
 }
 
@@ -49,17 +49,18 @@ export function createBench(options: { readonly latencyMs?: () => number } = {})
   return {
     clock,
     network,
-    box: (address, seed) => createBox(network.host(address), seed),
+    box: (address, seed, listening = 'at-all') => createBox(network.host(address), seed, listening),
     pass: clock.advance,
   }
 }
 
-function createBox(host: BfdHost, seed: number): Box {
+function createBox(host: BfdHost, seed: number, listening: BfdListening): Box {
   const events: BfdEvent[] = []
   const engine = createBfdEngine({
     clock: host.clock,
     random: randomFrom(seed),
     transport: host.transport,
+    listening,
     onEvent: (event) => events.push(event),
   })
   const status = (key = 'peer'): BfdStatus => {

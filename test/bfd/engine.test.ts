@@ -436,6 +436,63 @@ describe('sockets that can not be had', () => {
   })
 })
 
+describe('two programs of one host', () => {
+  const other = ip('10.0.0.2')
+  const createTwo = () => {
+    const bench = createBench()
+    const routers = [bench.box(router, 1), bench.box(other, 2)] as const
+    for (const each of routers) each.engine.setSessions([sessionWith(ours)])
+    return { ...bench, routers, one: bench.box(ours, 3, 'by-peer'), two: bench.box(ours, 4, 'by-peer') }
+  }
+
+  test('have each its own routers', () => {
+    const { one, two, routers, pass } = createTwo()
+    one.engine.setSessions([sessionWith(router)])
+    two.engine.setSessions([sessionWith(other)])
+    pass(toUpMs)
+    expect([one, two, ...routers].map((box) => box.state())).toEqual(['Up', 'Up', 'Up', 'Up'])
+    expect([...one.events, ...two.events].filter(({ type }) => type === 'error')).toEqual([])
+  })
+
+  test('with one router: the second is silent and says why, and takes over when the first is gone', () => {
+    const { one, two, routers, pass } = createTwo()
+    const [first] = routers
+    one.engine.setSessions([sessionWith(router)])
+    pass(toUpMs)
+    two.engine.setSessions([sessionWith(router)])
+    expect(two.events).toEqual([{ type: 'error', key: 'peer', reason: 'any address UDP port 3784 is in use' }])
+    pass(60_000)
+    expect(two.status()).toMatchObject({ state: 'Down', packetsOut: 0, packetsIn: 0 })
+    expect([...one.states(), ...first.states()]).not.toContain('Down')
+    one.host.kill()
+    pass(detectionMs + retryMs + toUpMs)
+    expect([two.state(), first.state()]).toEqual(['Up', 'Up'])
+    expect(two.events).toContainEqual({ type: 'error', key: 'peer' })
+  })
+
+  test('packets of other routers reach neither', () => {
+    const { one, network, pass } = createTwo()
+    one.engine.setSessions([sessionWith(router)])
+    pass(toUpMs)
+    network.inject({ from: other, to: ours, hops: 'single', ttl: 255, bytes: packet() })
+    pass(5)
+    expect(one.state()).toBe('Up')
+    expect(one.engine.counters().dropped.size).toBe(0)
+  })
+})
+
+test('a host whose address changes is heard at the new one', () => {
+  const bench = createBench()
+  const [box, peer] = [bench.box(ours, 1, 'by-peer'), bench.box(router, 2)]
+  const moved = ip('10.0.0.11')
+  box.engine.setSessions([sessionWith(router)])
+  bench.pass(1000)
+  box.host.moveTo(moved)
+  peer.engine.setSessions([sessionWith(moved)])
+  bench.pass(15_000 + toUpMs)
+  expect([box.state(), peer.state()]).toEqual(['Up', 'Up'])
+})
+
 test('a thousand sessions have a thousand discriminators, come up, and stay up', () => {
   const bench = createBench()
   const remotes = Array.from({ length: 1000 }, (_, i) => ip(`10.1.${i >> 8}.${i & 255}`))

@@ -9,6 +9,8 @@ transportContract('the network in memory', () => {
   const { transport } = network.host(sender, receiver)
   return {
     transport,
+    beside: network.host(sender, receiver).transport,
+    third: ip('10.0.0.3'),
     sender,
     receiver,
     foreign,

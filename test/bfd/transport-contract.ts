@@ -19,8 +19,12 @@ import { must } from '../../src/runtime/result.ts'
 /** Two hosts on one link. */
 export interface Ends {
   readonly transport: BfdTransport
+  /** Another program of the receiver's host. */
+  readonly beside: BfdTransport
   readonly sender: Ip
   readonly receiver: Ip
+  /** A third host's. */
+  readonly third: Ip
   /** An address that is on neither. */
   readonly foreign: Ip
   /** Sends what no transport would: with another TTL. */
@@ -38,14 +42,19 @@ export function transportContract(name: string, createEnds: () => Ends): void {
     let opened: { close: () => void }[]
     let received: Received[]
 
+    const byPeer = (address: Ip): Partial<BfdPlace> => ({ peer: { address, bgpPort: 179 } })
     const place = (changes: Partial<BfdPlace> = {}): BfdPlace => ({
       hops: 'single',
       family: familyOf(ends.receiver),
       address: ends.receiver,
       ...changes,
     })
-    const tryListen = (changes: Partial<BfdPlace> = {}, rules: readonly TtlRule[] = []) => {
-      const listener = ends.transport.listen(place(changes), rules, {
+    const tryListen = (
+      changes: Partial<BfdPlace> = {},
+      rules: readonly TtlRule[] = [],
+      transport: BfdTransport = ends.transport,
+    ) => {
+      const listener = transport.listen(place(changes), rules, {
         received: ({ bytes, source }) => {
           received.push({ text: new TextDecoder().decode(bytes), source: source() })
         },
@@ -153,6 +162,45 @@ export function transportContract(name: string, createEnds: () => Ends): void {
       expect(tryListen({ hops: 'multi' })).toMatchObject({ ok: true })
       first.close()
       expect(tryListen()).toMatchObject({ ok: true })
+    })
+
+    test('programs of one host that listen each to its own peer hear that peer alone', async () => {
+      const heardBeside: string[] = []
+      const other = must(
+        ends.beside.listen(place(byPeer(ends.third)), [], {
+          received: ({ bytes }) => heardBeside.push(new TextDecoder().decode(bytes)),
+          failed: () => {},
+        }),
+      )
+      opened.push(other)
+      listen(byPeer(ends.sender))
+      const sender = open()
+      for (const text of ['one', 'two']) say(sender, text)
+      await heard('two')
+      expect([texts(), heardBeside]).toEqual([['one', 'two'], []])
+    })
+
+    test('a peer of a host is one program’s, over however many hops, and free again when it is closed', () => {
+      const first = listen(byPeer(ends.sender))
+      expect(tryListen(byPeer(ends.sender), [], ends.beside)).toMatchObject({
+        ok: false,
+        error: { code: 'bfd-socket/in-use' },
+      })
+      expect(tryListen({ ...byPeer(ends.sender), hops: 'multi' }, [], ends.beside)).toMatchObject({ ok: false })
+      first.close()
+      expect(tryListen(byPeer(ends.sender), [], ends.beside)).toMatchObject({ ok: true })
+      expect(tryListen(byPeer(ends.sender))).toMatchObject({ ok: false })
+    })
+
+    test('who listens to everybody and who listens to one peer do not share a port', () => {
+      const first = listen()
+      expect(tryListen(byPeer(ends.sender), [], ends.beside)).toMatchObject({
+        ok: false,
+        error: { code: 'bfd-socket/in-use' },
+      })
+      first.close()
+      listen(byPeer(ends.sender))
+      expect(tryListen({}, [], ends.beside)).toMatchObject({ ok: false, error: { code: 'bfd-socket/in-use' } })
     })
 
     test('an address that is not ours is refused', () => {

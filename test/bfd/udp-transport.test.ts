@@ -10,6 +10,8 @@ import { type BfdHops, type BfdListener, bfdPorts } from '../../src/bfd/transpor
 import { createUdpTransport, sourcePorts } from '../../src/bfd/udp-transport.ts'
 import { waitFor } from '../../src/lab/netns/wait.ts'
 import type { Ip } from '../../src/net/ip.ts'
+import { createHostClaims } from '../../src/runtime/host-claims.ts'
+import { loadLibc } from '../../src/runtime/libc.ts'
 import { err, must } from '../../src/runtime/result.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { loopback } from '../bgp/speaker/loopback.ts'
@@ -41,7 +43,8 @@ transportContract('UDP', () => {
       await new Promise((resolve) => socket.send(text, bfdPorts[hops], receiver, resolve))
     })
   }
-  return { transport, sender, receiver, foreign: ip('192.0.2.77'), sendWithTtl }
+  const beside = createUdpTransport({ random: Math.random, claims: createHostClaims(must(loadLibc())) })
+  return { transport, beside, third: loopback(), sender, receiver, foreign: ip('192.0.2.77'), sendWithTtl }
 })
 
 test('packets leave with TTL 255, CS6 and a port of their own from 49152 up', async () => {
@@ -105,6 +108,7 @@ describe('what the kernel refuses is said in words', () => {
       clock: systemClock,
       random: Math.random,
       transport,
+      listening: 'at-all',
       onEvent: (event) => events.push(event),
     })
     opened.push({ close: () => engine.stop() })
@@ -154,6 +158,7 @@ describe('what the kernel refuses is said in words', () => {
       clock: systemClock,
       random: Math.random,
       transport: without,
+      listening: 'at-all',
       onEvent: () => {},
     })
     opened.push({ close: () => engine.stop() })
@@ -165,7 +170,8 @@ describe('what the kernel refuses is said in words', () => {
 test('two engines come up over the kernel and notice each other’s death', async () => {
   const [left, right] = [loopback(), loopback()]
   const fast = { transmitMs: 20, receiveMs: 20 }
-  const create = () => createBfdEngine({ clock: systemClock, random: Math.random, transport, onEvent: () => {} })
+  const create = () =>
+    createBfdEngine({ clock: systemClock, random: Math.random, transport, listening: 'at-all', onEvent: () => {} })
   const engines = [create(), create()] as const
   opened.push(...engines.map((engine) => ({ close: () => engine.stop() })))
   engines[0].setSessions([sessionWith(right, { localAddress: left, ...fast })])

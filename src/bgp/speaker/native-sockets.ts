@@ -2,6 +2,7 @@
 //
 //   struct tcp_md5sig     sockaddr_storage(128) flags(1) prefixlen(1) keylen(2) ifindex(4) key(80)
 
+import { sourceTowards } from '../../bfd/session-claims.ts'
 import { socketAddress } from '../../bfd/socket-address.ts'
 import { type Instruction, packFilter } from '../../bfd/socket-filter.ts'
 import { addressBits, familyOf, type Ip, type IpFamily } from '../../net/ip.ts'
@@ -46,6 +47,8 @@ export interface NativeError {
 }
 
 export interface NativeSockets {
+  /** The source of packets for an address; undefined: there is no way to it. */
+  readonly sourceTowards: (to: { readonly remote: Ip; readonly zone?: string }) => Ip | undefined
   /** A TCP socket for a connection, with its options, bound to `sourceAddress` where there is one. */
   readonly openForDial: (
     address: { readonly address: Ip; readonly zone?: string; readonly sourceAddress?: Ip },
@@ -147,6 +150,7 @@ function createNativeSockets(libc: Libc): NativeSockets {
   }
 
   return {
+    sourceTowards: (to) => sourceTowards(libc, to),
     openForDial: ({ address, zone, sourceAddress }, options) => {
       const family = familyOf(address)
       return opened(

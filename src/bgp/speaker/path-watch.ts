@@ -21,7 +21,8 @@ export interface BfdEnvironment {
 export interface WatchedPeer {
   /** `failure` in words: the path was up, and is not any more. Undefined: BFD is off. */
   readonly pathChanged: (state: BfdState | undefined, failure?: string) => void
-  readonly noteError: (reason: string) => void
+  /** Why BFD can not watch the path, in an operator's words; undefined: it can, or is off. */
+  readonly pathUnwatched: (reason: string | undefined) => void
 }
 
 export interface PathWatch {
@@ -41,7 +42,11 @@ export interface PathWatchOptions extends BfdEnvironment {
 export function createPathWatch(options: PathWatchOptions): PathWatch {
   const { clock, random, transport, isOnLink, peerNamed, emit } = options
   let watched: readonly Watched[] = []
-  const engine: BfdEngine = createBfdEngine({ clock, random, transport, onEvent: (event) => onEvent(event) })
+  const engine: BfdEngine = createBfdEngine({
+    ...{ clock, random, transport },
+    listening: 'by-peer',
+    onEvent: (event) => onEvent(event),
+  })
   const stateOf = ({ key }: BfdSessionConfig): BfdState | undefined => engine.status(key)?.state
 
   // Once a router has answered in one way, the other is not tried any more.
@@ -58,6 +63,12 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     return states.includes('Up') ? 'Up' : states.find((state) => state !== undefined)
   }
 
+  /** Where there are two ways, one that can be tried is enough. */
+  const errorOf = ({ sessions }: Watched): string | undefined => {
+    const errors = sessions.map(({ key }) => engine.status(key)?.error)
+    return errors.every((error) => error !== undefined) ? errors[0] : undefined
+  }
+
   const onEvent = (event: BfdEvent): void => {
     // A session that takes its leave is of no interest.
     if (engine.status(event.key) === undefined) return
@@ -67,7 +78,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const tell = (one: Watched, event: BfdEvent): void => {
     const peer = peerNamed(one.peer)
     if (event.type === 'error') {
-      if (event.reason !== undefined) peer?.noteError(`BFD: ${event.reason}`)
+      peer?.pathUnwatched(errorOf(one))
       return
     }
     emit({ type: 'log', level: 'info', fields: { ...logOf(event), peer: one.peer } })
@@ -79,7 +90,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     configure: (peers) => {
       watched = shared(peers.map((peer) => ({ peer: peer.name, sessions: bfdSessionsOf(peer, isOnLink) })))
       apply()
-      for (const one of watched) peerNamed(one.peer)?.pathChanged(pathState(one))
+      for (const one of watched) {
+        const peer = peerNamed(one.peer)
+        peer?.pathChanged(pathState(one))
+        peer?.pathUnwatched(errorOf(one))
+      }
     },
     stop: () => engine.stop(),
   }
@@ -114,7 +129,7 @@ const ttlMax = 255
  * hops to BIRD unless it says `direct`. There both are tried. A shut down peer keeps its session administratively down.
  */
 export function bfdSessionsOf(peer: PeerConfig, isOnLink: OnLink): readonly BfdSessionConfig[] {
-  const { address, zone, sourceAddress, bfd, shutdown } = peer
+  const { address, zone, port, sourceAddress, bfd, shutdown } = peer
   if (bfd === undefined) return []
   const { authentication, ...timers } = bfd
   return waysTo(peer, isOnLink).map((ttlMin) => ({
@@ -124,6 +139,7 @@ export function bfdSessionsOf(peer: PeerConfig, isOnLink: OnLink): readonly BfdS
     ...(sourceAddress === undefined ? {} : { localAddress: sourceAddress }),
     ...(ttlMin === undefined ? {} : { multihop: { ttlMin } }),
     ...timers,
+    bgpPort: port,
     adminDown: shutdown !== undefined,
     ...(authentication === undefined ? {} : { authentication: authenticationOf(authentication) }),
   }))

@@ -84,6 +84,8 @@ export class Peer {
   readonly #refreshes: RefreshPace
   /** Of the path to the router; undefined: nobody watches it. */
   #bfd: BfdState | undefined
+  /** Why nobody can watch it. */
+  #bfdError: string | undefined
   /** A start that is due a moment after a reset. */
   #cancelStart: (() => void) | undefined
 
@@ -212,6 +214,16 @@ export class Peer {
       this.#bfd = state
       if (failure !== undefined && hasPeer(this.#report.state))
         this.#command({ type: 'AutomaticStop', cease: { name: 'bfd-down' }, reason: failure })
+      this.#report.publish()
+    })
+  }
+
+  /** Why BFD can not watch the path; undefined: it can, or is off. */
+  pathUnwatched(reason: string | undefined): void {
+    if (reason === this.#bfdError) return
+    this.#do(() => {
+      this.#bfdError = reason
+      if (reason !== undefined) this.#report.log('warn', { event: 'bfd-failing', reason })
       this.#report.publish()
     })
   }
@@ -476,6 +488,7 @@ export class Peer {
         ? {}
         : nextHopFacts(this.#config, announcer.negotiated, connected.connection)),
       ...(this.#bfd === undefined ? {} : { bfd: this.#bfd }),
+      ...(this.#bfdError === undefined ? {} : { bfdError: this.#bfdError }),
       announcedPaths: announcer?.stream.announcedPaths ?? 0,
       announcedPrefixes: announcer?.stream.announcedPrefixes ?? 0,
       receivedPrefixes: announcer === undefined ? 0 : (connected?.receiver.receivedPrefixes ?? 0),

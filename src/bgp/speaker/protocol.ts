@@ -132,6 +132,8 @@ export interface SessionStatus {
   readonly nextHopError?: string
   /** Of the path to the router; absent without BFD. */
   readonly bfd?: BfdState
+  /** Why BFD can not watch the path, in an operator's words. */
+  readonly bfdError?: string
   /** Paths announced and not withdrawn. */
   readonly announcedPaths: number
   readonly announcedPrefixes: number

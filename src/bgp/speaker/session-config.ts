@@ -43,7 +43,7 @@ export function sessionConfigOf(peer: PeerConfig, routerId: RouterId, hostname: 
 
 const ttlMax = 255
 /** IANA's, for a field that a peer which is never dialled has to have. */
-const bgpPort = 179
+export const bgpPort = 179
 
 /** What the peer's packets must look like. On iBGP the TTL stays the system's unless GTSM is on. */
 export function socketOptionsOf(peer: PeerConfig | PeerRange): SocketOptions {
@@ -65,6 +65,7 @@ export const dialOptionsOf = (peer: PeerConfig): DialOptions => ({
 export const acceptOptionsOf = (peer: PeerConfig): AcceptOptions => ({
   address: peer.address,
   ...(peer.zone === undefined ? {} : { zone: peer.zone }),
+  port: peer.port,
   ...(peer.sourceAddress === undefined ? {} : { localAddress: peer.sourceAddress }),
   ...socketOptionsOf(peer),
 })

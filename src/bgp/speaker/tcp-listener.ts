@@ -2,12 +2,15 @@
 // before a byte is read. Each address family has its own sockets, so that an IPv4 peer is an IPv4 address everywhere.
 
 import { createServer, type Server, type Socket } from 'node:net'
+import { bgpClaim, claimRefusal, isExclusive } from '../../bfd/session-claims.ts'
 import { familyOf, type Ip, type IpFamily, parseIp } from '../../net/ip.ts'
 import type { Clock } from '../../runtime/clock.ts'
+import type { HostClaims } from '../../runtime/host-claims.ts'
 import { err, must, ok, type Result } from '../../runtime/result.ts'
 import { acceptorOf, rangeOf } from './accept-rules.ts'
 import { type OptionedSocket, setListenerOptions } from './listener-options.ts'
 import type { NativeError, NativeSockets } from './native-sockets.ts'
+import { bgpPort } from './session-config.ts'
 import { codeOf, createTcpConnection, endsOf } from './tcp-connection.ts'
 import {
   type AcceptOptions,
@@ -45,7 +48,7 @@ export function listenTcp(
   port: number,
   addresses: readonly Ip[],
   handlers: ListenHandlers,
-  { clock, sockets }: { readonly clock: Clock; readonly sockets: Native },
+  { clock, sockets, claims }: { readonly clock: Clock; readonly sockets: Native; readonly claims: HostClaims },
 ): Listener {
   const places = addresses.length === 0 ? everywhere : addresses.map((address) => ({ address, optional: false }))
   const listening: ListeningSocket[] = []
@@ -74,9 +77,12 @@ export function listenTcp(
   }
   const accept = (socket: Socket): void => {
     const { remote, local } = endsOf(socket)
-    const peer = acceptorOf(peers, remote, local) ?? rangeOf(ranges, remote.address)
+    const configured = acceptorOf(peers, remote, local)
+    const peer = configured ?? rangeOf(ranges, remote.address)
     const fits = peer === undefined ? err(notConfigured) : setAccepted(socket, familyOf(remote.address), peer, sockets)
-    const reason = refusals.find((refusal) => refusal.peer === peer)?.reason ?? (fits.ok ? undefined : fits.error)
+    const reason =
+      refusals.find((refusal) => refusal.peer === peer)?.reason ??
+      (fits.ok ? claimAccepted(socket, configured?.port ?? bgpPort, claims) : fits.error)
     const connection = createTcpConnection(socket, clock, fits.ok ? fits.value : undefined)
     if (reason === undefined) {
       handlers.connection(connection)
@@ -109,6 +115,17 @@ export function listenTcp(
     },
     close,
   }
+}
+
+/** Why a second session with the router would end the one that another program of this host has; undefined: it is ours now. */
+function claimAccepted(socket: Socket, port: number, claims: HostClaims): string | undefined {
+  const { local, remote } = endsOf(socket)
+  if (!isExclusive(remote.address)) return undefined
+  const ends = { local, remote: remote.address, ...(remote.zone === undefined ? {} : { zone: remote.zone }) }
+  const claim = claims.claim([bgpClaim(ends, port)])
+  if (!claim.ok) return claimRefusal(ends)
+  socket.once('close', () => claim.value.release())
+  return undefined
 }
 
 /** Sets what can be set; returns what the connection has to do without, or why it can not be. */

@@ -3,7 +3,9 @@
 // system's); for the others a plain socket does, with the system's default TTL, and the connection says so.
 
 import { Socket } from 'node:net'
+import { bgpClaim, claimRefusal, isExclusive } from '../../bfd/session-claims.ts'
 import type { Clock } from '../../runtime/clock.ts'
+import { type Claim, type HostClaims, systemClaims } from '../../runtime/host-claims.ts'
 import { err, ok, type Result } from '../../runtime/result.ts'
 import { loadNativeSockets, type NativeError, type NativeSockets } from './native-sockets.ts'
 import { createTcpConnection, wordsOfSocketError } from './tcp-connection.ts'
@@ -14,12 +16,17 @@ export interface TcpTransportOptions {
   readonly clock: Clock
   /** Where socket options come from; tests replace it by its absence. */
   readonly native?: () => Result<NativeSockets, NativeError>
+  /** Tests with several programs in one process give each its own. */
+  readonly claims?: HostClaims
 }
 
-export function createTcpTransport({ clock, native = loadNativeSockets }: TcpTransportOptions): Transport {
+export function createTcpTransport(options: TcpTransportOptions): Transport {
+  const { clock, native = loadNativeSockets } = options
+  const claims = (): HostClaims => options.claims ?? systemClaims()
   return {
-    dial: (options, handlers) => dial(options, handlers, clock, native),
-    listen: (port, addresses, handlers) => listenTcp(port, addresses, handlers, { clock, sockets: native() }),
+    dial: (to, handlers) => dial(to, handlers, clock, native, claims()),
+    listen: (port, addresses, handlers) =>
+      listenTcp(port, addresses, handlers, { clock, sockets: native(), claims: claims() }),
   }
 }
 
@@ -28,10 +35,17 @@ function dial(
   handlers: DialHandlers,
   clock: Clock,
   native: () => Result<NativeSockets, NativeError>,
+  claims: HostClaims,
 ): () => void {
   const { address, zone, port } = options
+  const fail = (reason: string): (() => void) => clock.setTimer(0, () => handlers.failed(reason))
+  const claim = claimSession(options, native, claims)
+  if (!claim.ok) return fail(claim.error)
   const opened = openSocket(options, native)
-  if (!opened.ok) return clock.setTimer(0, () => handlers.failed(opened.error.reason))
+  if (!opened.ok) {
+    claim.value?.release()
+    return fail(opened.error.reason)
+  }
   const { socket, localAddress, reduced } = opened.value
   let reason = `${address} port ${port} closed the TCP connection at once`
   const onError = (error: Error): void => {
@@ -40,6 +54,7 @@ function dial(
   const onClose = (): void => handlers.failed(reason)
   socket.on('error', onError)
   socket.once('close', onClose)
+  socket.once('close', () => claim.value?.release())
   socket.once('connect', () => {
     socket.off('close', onClose)
     socket.pause()
@@ -56,6 +71,23 @@ function dial(
     socket.off('close', onClose)
     socket.destroy()
   }
+}
+
+// Before the first packet: a router that restarts gracefully ends the session it has for a connection that it will not keep either.
+function claimSession(
+  { address: remote, zone, port, sourceAddress }: DialOptions,
+  native: () => Result<NativeSockets, NativeError>,
+  claims: HostClaims,
+): Result<Claim | undefined, string> {
+  if (!isExclusive(remote)) return ok(undefined)
+  const sockets = native()
+  const to = zone === undefined ? { remote } : { remote, zone }
+  const local = sourceAddress ?? (sockets.ok ? sockets.value.sourceTowards(to) : undefined)
+  // Without a way to the router the connection fails in words of its own.
+  if (local === undefined) return ok(undefined)
+  const ends = { ...to, local }
+  const claim = claims.claim([bgpClaim(ends, port)])
+  return claim.ok ? claim : err(claimRefusal(ends))
 }
 
 /** A socket that is not connected. `localAddress` is for Node to bind: only a plain socket is not bound yet. */

@@ -48,6 +48,8 @@ export interface DialOptions extends SocketOptions, Place {
 
 /** A peer that may connect to us. */
 export interface AcceptOptions extends SocketOptions, Place {
+  /** Where we would dial it, which tells whether another program of this host has its session already; absent: BGP's own port. */
+  readonly port?: number
   /** Our address that it connects to, where peers of one address are told apart by it. */
   readonly localAddress?: Ip
 }

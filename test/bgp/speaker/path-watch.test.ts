@@ -49,6 +49,7 @@ function createWatched(
     clock,
     random: randomFrom(4),
     transport: bfdNetwork.host(router.address).transport,
+    listening: 'at-all',
     onEvent: () => {},
   })
   const toUs = { key: 'ours', remoteAddress: ours.address, ...bfd, adminDown: false }
@@ -168,7 +169,7 @@ describe('BGP and BFD', () => {
     expect(watched.routerBfd.status('ours')).toMatchObject({ state: 'Down', diagnostic: 3 })
   })
 
-  test('a socket that can not be had is the peer’s last error, and no reason for BGP to wait', () => {
+  test('a socket that can not be had stands in the status, and is no reason for BGP to wait', () => {
     const watched = createWatched()
     watched.configure({})
     watched.pass(1)
@@ -178,11 +179,13 @@ describe('BGP and BFD', () => {
     expect(watched.status()).toMatchObject({
       state: 'Established',
       bfd: 'Down',
-      lastError: 'BFD: any address UDP port 3784 is in use',
+      bfdError: 'any address UDP port 3784 is in use',
     })
     watched.host.vacate('single')
     watched.pass(10)
     expect(watched.status().bfd).toBe('Up')
+    expect(watched.status()).not.toHaveProperty('bfdError')
+    expect(watched.status()).not.toHaveProperty('lastError')
   })
 })
 

@@ -11,7 +11,7 @@ import { createKubeClient, type KubeClient } from '../k8s/client.ts'
 import type { CredentialsSource } from '../k8s/credentials.ts'
 import { createEventRecorder } from '../k8s/events.ts'
 import type { Layer2Keeper } from '../layer2/keeper.ts'
-import { renderNodeLinks } from '../layer2/links.ts'
+import { holdSecondsAnnotation, renderNodeLinks } from '../layer2/links.ts'
 import type { RefusalOptions } from '../nftables/table.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
@@ -19,7 +19,7 @@ import type { Log } from '../runtime/log.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import { createAgentMetrics } from './agent-metrics.ts'
 import { watchClock } from './clock-watch.ts'
-import { startLayer2 } from './layer2.ts'
+import { defaultHoldSeconds, leaseRenewSeconds, startLayer2 } from './layer2.ts'
 import { type NodeNews, recordNodeNews } from './node-events.ts'
 import { type Annotations, createNodeLease, type NodeLease } from './node-lease.ts'
 import { type NodeLiveness, startNodeLiveness } from './node-liveness.ts'
@@ -47,6 +47,8 @@ export interface AgentConfig {
   readonly bfd: boolean
   /** Speak BGP for this node where a BgpPeer with `speaker: node` selects it. */
   readonly nodeBgp: boolean
+  /** How long the node answers for VIPs of mode layer2 without any sign of the control plane. */
+  readonly layer2HoldSeconds: number
   /** Which Services are ours, as the controllers have it. */
   readonly serviceClass: ServiceClassRule
   readonly version: string
@@ -64,6 +66,7 @@ export const agentDefaults = {
   stayBehind: policyChains,
   bfd: true,
   nodeBgp: true,
+  layer2HoldSeconds: defaultHoldSeconds,
   serviceClass: { name: 'bellhop.io/bgp', handleDefault: true },
 } as const satisfies Partial<AgentConfig>
 
@@ -130,12 +133,12 @@ interface AgentParts {
 type PartDeps = AgentDeps & { readonly client: KubeClient }
 
 async function startParts(config: AgentConfig, deps: PartDeps, tell: (news: NodeNews) => void): Promise<AgentParts> {
-  const { namespace, node } = config
-  const lease = createNodeLease({ ...deps, namespace, node })
+  const { namespace, node, layer2HoldSeconds: holdSeconds } = config
+  const lease = createNodeLease({ ...deps, namespace, node, renewSeconds: leaseRenewSeconds(holdSeconds) })
   const rules = await startNodeRules({ ...deps, namespace, rules: config, onNews: tell, renew: lease.renew })
   const liveness = config.bfd ? startNodeLiveness({ ...deps, namespace, renew: lease.renew }) : undefined
   const layer2 = startLayer2({
-    ...{ ...deps, node, store: rules.vips, heartbeat: lease },
+    ...{ ...deps, node, holdSeconds, store: rules.vips, heartbeat: lease },
     hearsController: () => liveness?.hears() ?? false,
   })
   const nodePeers = config.nodeBgp
@@ -147,7 +150,7 @@ async function startParts(config: AgentConfig, deps: PartDeps, tell: (news: Node
     : undefined
   const links = (): Annotations => {
     const seen = layer2.nodeLinks()
-    return seen === undefined ? {} : renderNodeLinks(seen)
+    return seen === undefined ? {} : { ...renderNodeLinks(seen), [holdSecondsAnnotation]: String(holdSeconds) }
   }
   const others = [liveness, nodePeers].flatMap((part) => (part === undefined ? [] : [part.annotations]))
   lease.begin([rules.annotations, links, ...others])

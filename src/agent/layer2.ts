@@ -9,6 +9,8 @@ import { openNativePacketSocket } from '../layer2/native-packets.ts'
 
 export interface AgentLayer2Options extends Pick<Layer2Deps, 'exec' | 'clock' | 'log' | 'signal'> {
   readonly node: string
+  /** How long the node answers on without any sign of the control plane. */
+  readonly holdSeconds: number
   readonly store: Pick<ClusterStore, 'view' | 'synced' | 'onChange' | 'confirm'>
   readonly heartbeat: Pick<Heartbeat, 'facts' | 'renew'>
   /** A controller is heard at this moment. */
@@ -16,16 +18,19 @@ export interface AgentLayer2Options extends Pick<Layer2Deps, 'exec' | 'clock' | 
 }
 
 /**
- * How long this node answers on without any sign of the control plane. A Lease is renewed every ten seconds, so that a lost renewal
- * costs nothing; a node that the controllers have given up answers for its VIPs no longer than this beside their new owners.
+ * How long a node answers on without any sign of the control plane, unless it is told otherwise. A node that the controllers have
+ * given up answers for its VIPs no longer than this beside their new owners.
  */
-export const holdMs = 15_000
+export const defaultHoldSeconds = 15
+
+/** So often the agent's Lease is renewed: a sign arrives, and a failed renewal is repeated, before the time is over. */
+export const leaseRenewSeconds = (holdSeconds: number): number => Math.floor((holdSeconds * 2) / 3)
 
 /** Keeps what this node owns. */
 export function startLayer2(options: AgentLayer2Options): Layer2Keeper {
   const { node, store, heartbeat, clock } = options
   const keeper = keepLayer2(
-    { holdMs },
+    { holdMs: options.holdSeconds * 1000 },
     {
       ...options,
       openSocket: openNativePacketSocket,

@@ -6,7 +6,7 @@ import { type Heartbeat, type HeartbeatFacts, type HeartbeatOptions, startHeartb
 export type Annotations = Readonly<Record<string, string>>
 
 export interface NodeLeaseOptions
-  extends Pick<HeartbeatOptions, 'client' | 'namespace' | 'clock' | 'random' | 'log' | 'signal'> {
+  extends Pick<HeartbeatOptions, 'client' | 'namespace' | 'clock' | 'random' | 'log' | 'signal' | 'renewSeconds'> {
   readonly node: string
 }
 

@@ -41,6 +41,7 @@ function createProgram(): Command {
     .addOption(optionOf(settings.enforceSourceRanges))
     .addOption(optionOf(settings.refuseUnusedPorts))
     .addOption(optionOf(settings.checkSeconds))
+    .addOption(optionOf(settings.layer2HoldSeconds))
     .addOption(optionOf(settings.agentHttpPort))
     .addOption(optionOf(settings.bfd))
     .addOption(optionOf(settings.nodeBgp))

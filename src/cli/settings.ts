@@ -138,6 +138,13 @@ export const settings = {
     fallback: 10,
     parse: wholeNumber(1, 3600),
   }),
+  layer2HoldSeconds: setting({
+    flags: '--layer2-hold-seconds <seconds>',
+    env: 'BELLHOP_LAYER2_HOLD_SECONDS',
+    describe: 'how long a node answers for its VIPs of mode layer2 without a sign of the API server or a controller',
+    fallback: 15,
+    parse: wholeNumber(5, 15),
+  }),
   migrateFrom: setting({
     flags: '--from <openelb|metallb|auto>',
     env: 'BELLHOP_MIGRATE_FROM',

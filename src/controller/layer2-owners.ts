@@ -7,6 +7,7 @@ import type { EventNote } from '../k8s/events.ts'
 import type { Fence } from '../k8s/fence.ts'
 import type { Vip, VipLayer2 } from '../k8s/objects.ts'
 import { createWriter, type Writer } from '../k8s/writer.ts'
+import type { Layer2Node } from '../layer2/links.ts'
 import type { Plan, VipReport } from '../plan/types.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
@@ -71,7 +72,7 @@ export function createLayer2Owners(options: Layer2OwnersOptions): Layer2Owners {
     const report = options.plan()?.vips.get(name)
     const vip = store.view().vips.get(name)
     if (vip === undefined || report === undefined || !isDue(report)) return undefined
-    const owner = nextOwner(vip, report)
+    const owner = nextOwner(vip, report, options.plan()?.layer2.get(vip.layer2?.node ?? '')?.agent)
     const written = await writer.setVipOwner({ name, resourceVersion: vip.meta.resourceVersion }, owner)
     if (!written.ok) {
       const { status, reason, message } = written.error
@@ -113,10 +114,16 @@ export function createLayer2Owners(options: Layer2OwnersOptions): Layer2Owners {
   }
 }
 
-// Who had it before is named, so that the next one takes it without asking around; the same node on another link is that, too.
-function nextOwner({ layer2 }: Vip, { layer2: planned }: VipReport): VipLayer2 | undefined {
+// Who had it before is named, so that the next one takes it without asking around; the same node on another link is that, too. One that
+// never had it because somebody else has is no such node: then the next one asks as well.
+function nextOwner(
+  { address, layer2 }: Vip,
+  { layer2: planned }: VipReport,
+  before: Layer2Node | undefined,
+): VipLayer2 | undefined {
   if (planned?.owner === undefined) return undefined
-  return { ...planned.owner, ...(layer2 === undefined ? {} : { from: layer2.node }) }
+  const from = before?.refusals.has(address) ? layer2?.from : layer2?.node
+  return { ...planned.owner, ...(from === undefined ? {} : { from }) }
 }
 
 function notesOf(vip: Vip, owner: VipLayer2 | undefined, { refusal }: VipReport): readonly EventNote[] {
@@ -132,7 +139,7 @@ function notesOf(vip: Vip, owner: VipLayer2 | undefined, { refusal }: VipReport)
       : ({
           severity: 'Normal',
           reason: vip.layer2 === undefined ? 'AddressAnswered' : 'AddressMoved',
-          message: `node ${owner.node} answers for ${vip.address} on ${owner.interface}${before}`,
+          message: `node ${owner.node} is to answer for ${vip.address} on ${owner.interface}${before}`,
         } as const)
   return vip.services.map(({ namespace, name, uid }) => ({
     subject: { apiVersion: 'v1', kind: 'Service', namespace, name, uid },

@@ -157,6 +157,8 @@ export interface HeartbeatWatchOptions {
 export interface HeartbeatWatch {
   /** By Lease name, judged at this moment. */
   readonly signs: () => ReadonlyMap<string, SignOfLife>
+  /** Since the last renewal of the Lease `name` was seen, by our clock; undefined without such a Lease. */
+  readonly silentMs: (name: string) => number | undefined
   /** Called when a Lease came, went, fell silent or spoke again, or changed its holder or annotations. */
   readonly onChange: (listener: () => void) => void
   /** Deletes the Lease of one that is silent, unless it was renewed meanwhile. One that is alive after all writes a new one. */
@@ -269,6 +271,10 @@ export function watchHeartbeats(options: HeartbeatWatchOptions): HeartbeatWatch 
         options.log.info({ event: 'heartbeat-not-buried', lease: name, reason: answer.error.reason })
     },
     facts: reflector.facts,
+    silentMs: (name) => {
+      const beat = beats.get(name)
+      return beat === undefined ? undefined : clock.monotonicMs() - beat.seenMs
+    },
     signs: () => {
       const nowMs = clock.monotonicMs()
       return new Map(

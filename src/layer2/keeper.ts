@@ -82,9 +82,10 @@ export interface Layer2Keeper {
 /** An agent that ends returns within this time after its last proof, or its addresses go. */
 export const goodbyeSeconds = 30
 
-const ownerRoundMs = 3_000
+/** Five looks and three renewals in the time that a proof lasts, and no more than one every three seconds. */
+const ownerRoundMs = (holdMs: number): number => Math.min(3_000, holdMs / 5)
 /** A lifetime that could be longer by more than this is renewed: every other round. */
-const renewSeconds = 5
+const renewSeconds = (holdMs: number): number => Math.min(5, holdMs / 3_000)
 const idleRoundMs = 10_000
 const carrierPollMs = 250
 /** A VIP that could not be taken is tried again. */
@@ -93,8 +94,16 @@ const retryMs = 10_000
 const confirmMs = 3_000
 const contestDelayMs = 300
 const contestMemoryMs = 60_000
+/** So long a node that could not take a VIP goes on saying so after the VIP has gone to another one: nobody gives it back meanwhile. */
+export const avoidMs = 60_000
+/** Rounds in a row of which nothing came: the node cannot be given anything. */
+const failedRoundsMax = 2
 
-type Trouble = TakeRefusal & { readonly untilMs: number }
+interface Trouble extends TakeRefusal {
+  /** When it is tried again, or forgotten. */
+  readonly untilMs: number
+  readonly sinceMs: number
+}
 
 export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keeper {
   const { clock, exec, log, signal } = deps
@@ -102,6 +111,7 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
   let node: ObservedNode | undefined
   let told = ''
   let lastError: IpError | undefined
+  let failedRounds = 0
   let takes = 0
   const losses = { moved: 0, unproven: 0, contested: 0 }
   const troubles = new Map<Ip, Trouble>()
@@ -165,7 +175,9 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
       } else if (desired?.has(address) && link !== undefined) {
         log.warn({ event: 'layer2-contested', address, by: mac, interface: interfaceName })
         const message = `${mac} says on ${interfaceName} that it has ${address} too`
-        troubles.set(address, { reason: 'AddressConflict', message, untilMs: clock.monotonicMs() + contestMemoryMs })
+        const nowMs = clock.monotonicMs()
+        const untilMs = nowMs + contestMemoryMs
+        troubles.set(address, { reason: 'AddressConflict', message, scope: 'link', untilMs, sinceMs: nowMs })
         wire.announce(link, address, { once: true })
       }
       pull()
@@ -186,9 +198,11 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
     if (!observed.ok) {
       if (lastError?.message !== observed.error.message) log.error({ event: 'layer2-failed', ...observed.error })
       lastError = observed.error
+      failedRounds++
       return
     }
     lastError = undefined
+    failedRounds = 0
     node = observed.value
     if (desired === undefined) return
     await settle(node, desired)
@@ -204,7 +218,7 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
     for (const [address, held] of now.held) {
       const vip = wanted.get(address)
       if (isWanted(address) && vip?.interface === held.interface) {
-        if (held.validSeconds < seconds - renewSeconds)
+        if (held.validSeconds < seconds - renewSeconds(options.holdMs))
           renewals.push({ type: 'renew', address, interface: held.interface, seconds })
         continue
       }
@@ -223,7 +237,9 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
       log.info({ event: 'layer2-given-up', address, interface: held.interface, because })
     }
     for (const address of [...clean]) if (!wanted.has(address)) clean.delete(address)
-    for (const address of [...troubles.keys()]) if (!wanted.has(address)) troubles.delete(address)
+    for (const [address, { scope, sinceMs }] of troubles)
+      if (!wanted.has(address) && (scope === 'link' || clock.monotonicMs() - sinceMs >= avoidMs))
+        troubles.delete(address)
     const links = new Map(now.links.map((link) => [link.name, link]))
     for (const vip of wanted.values()) {
       if (!isWanted(vip.address)) continue
@@ -238,6 +254,10 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
     }
     const failed = await changeAddresses([...removals, ...additions, ...renewals], exec)
     for (const change of additions) taken(change, links.get(change.interface), failed)
+    for (const { address, interface: name } of renewals) {
+      const why = failed.get(address)
+      if (why !== undefined) refuse(address, 'AddressNotSet', `it could not be renewed on ${name}: ${why}`)
+    }
     const inUse = new Set([...wanted.values()].map((vip) => vip.interface))
     wire.listenOn(now.links.filter(({ name }) => inUse.has(name)))
     if (removals.length + additions.length > 0) {
@@ -260,20 +280,24 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
     const link = links.get(name)
     const elsewhere = now.foreign.get(address)
     if (link === undefined) return refuse(address, 'AddressNotSet', `there is no interface ${name} that is up`)
-    if (elsewhere !== undefined)
-      return refuse(
-        address,
-        'AddressInUse',
-        `the node has it on ${elsewhere}, and not from Bellhop: take it away there`,
-      )
+    if (elsewhere !== undefined) {
+      const message = `the node has it on ${elsewhere}, and not from Bellhop: take it away there`
+      return refuse(address, 'AddressInUse', message, 'node')
+    }
     if (from !== undefined || clean.has(address)) return link
     if ((troubles.get(address)?.untilMs ?? 0) <= clock.monotonicMs()) void ask(link, address)
     return undefined
   }
 
-  const refuse = (address: Ip, reason: TakeRefusal['reason'], message: string): undefined => {
+  const refuse = (
+    address: Ip,
+    reason: TakeRefusal['reason'],
+    message: string,
+    scope: TakeRefusal['scope'] = reason === 'AddressNotSet' ? 'node' : 'link',
+  ): undefined => {
     if (troubles.get(address)?.message !== message) log.warn({ event: 'layer2-refused', address, reason, message })
-    troubles.set(address, { reason, message, untilMs: clock.monotonicMs() + retryMs })
+    const nowMs = clock.monotonicMs()
+    troubles.set(address, { reason, message, scope, untilMs: nowMs + retryMs, sinceMs: nowMs })
   }
 
   const ask = async (link: ObservedLink, address: Ip): Promise<void> => {
@@ -314,17 +338,32 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
 
   const tell = (): void => {
     const links = nodeLinks()
-    const text = links === undefined ? '' : JSON.stringify([links.links, [...links.refusals], links.answersForAll])
+    const text =
+      links === undefined
+        ? ''
+        : JSON.stringify([links.links, [...(links.holds?.vips ?? [])].sort(), [...links.refusals], links.answersForAll])
     if (text === told) return
     told = text
     deps.onChange()
   }
-  const nodeLinks = (): NodeLinks | undefined =>
-    node && {
-      links: node.links.map(({ name, mac, subnets }) => ({ name, mac, subnets })),
-      refusals: new Map([...troubles].map(([address, { reason, message }]) => [address, { reason, message }])),
-      answersForAll: node.ipvs && node.links.some(({ name }) => deps.kernel.answersForOthers(name)),
+  const nodeLinks = (): NodeLinks | undefined => {
+    if (node === undefined) return undefined
+    // Where nothing can be seen nothing can be renewed either, and what is there goes.
+    const links = failedRounds >= failedRoundsMax ? [] : node.links
+    const refusals = [...troubles].map(
+      ([address, { reason, message, scope }]) => [address, { reason, message, scope }] as const,
+    )
+    return {
+      links: links.map(({ name, mac, subnets }) => ({ name, mac, subnets })),
+      holds: { vips: answeredOn(links), more: false },
+      refusals: new Map(refusals),
+      answersForAll: node.ipvs && links.some(({ name }) => deps.kernel.answersForOthers(name)),
     }
+  }
+  const answeredOn = (links: readonly ObservedLink[]): ReadonlySet<Ip> => {
+    const up = new Set(links.map(({ name }) => name))
+    return new Set([...(node?.held ?? [])].flatMap(([address, held]) => (up.has(held.interface) ? [address] : [])))
+  }
 
   const run = async (): Promise<void> => {
     while (!signal.aborted) {
@@ -347,7 +386,7 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
         resolve()
       }
       const stopWatching = busy ? watchCarriers() : () => {}
-      cancels.push(clock.setTimer(busy ? ownerRoundMs : idleRoundMs, wake))
+      cancels.push(clock.setTimer(busy ? ownerRoundMs(options.holdMs) : idleRoundMs, wake))
       signal.addEventListener('abort', wake)
       if (signal.aborted) wake()
     })

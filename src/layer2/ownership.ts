@@ -48,11 +48,18 @@ function highest(vip: string, candidates: readonly Candidate[]): Candidate | und
 /**
  * The interface on which a node with these links answers for `address`: one in the address's subnet. Where interfaces are named, one
  * of them, and the subnet only decides between several: whoever names them may have a network without an address on the nodes.
+ * Of several that are as good the one stays on which the node answers already (`present`).
  */
-export function linkFor(address: Ip, links: readonly Link[], named: readonly string[]): Link | undefined {
+export function linkFor(
+  address: Ip,
+  links: readonly Link[],
+  named: readonly string[],
+  present?: string,
+): Link | undefined {
   const allowed = named.length === 0 ? links : links.filter(({ name }) => named.includes(name))
-  const inSubnet = allowed.find(({ subnets }) => subnets.some((subnet) => prefixContains(subnet, address)))
-  return inSubnet ?? (named.length === 0 ? undefined : allowed[0])
+  const inSubnet = allowed.filter(({ subnets }) => subnets.some((subnet) => prefixContains(subnet, address)))
+  const able = inSubnet.length > 0 || named.length === 0 ? inSubnet : allowed
+  return able.find(({ name }) => name === present) ?? able[0]
 }
 
 /** Why a node with these links cannot answer, continuing "node n1 ...". */

@@ -26,8 +26,16 @@ type Outcome = Pick<VipReport, 'nextHops' | 'refusal'> & { readonly layer2: Laye
 
 type Refusal = NonNullable<VipReport['refusal']>
 
-/** What a node's judgement comes to; `leaving`: it is drained, and answers only where no other node can. */
-type Judged = { readonly candidate: Candidate; readonly leaving: boolean } | { readonly because: string }
+/**
+ * What a node's judgement comes to; `leaving`: it is drained, and answers only where no other node can; `failed`: it could not take the
+ * VIP a moment ago, and is asked again only where it is the owner and nobody else can.
+ */
+type Judged =
+  | { readonly candidate: Candidate; readonly leaving: boolean; readonly failed: string | undefined }
+  | { readonly because: string }
+
+/** Nodes of which a condition tells why they do not answer. */
+const refusedMax = 10
 
 /** Plans one. `pool` is undefined when it is gone or makes no sense: then whoever answers goes on. */
 export function planLayer2(
@@ -54,11 +62,15 @@ export function planLayer2(
   const chosen = isBlind ? { owner: vip.layer2 } : choose(vip, present, surroundings, judge)
   const owner = chosen.owner === undefined ? undefined : { node: chosen.owner.node, interface: chosen.owner.interface }
   const settled = owner?.node === present && owner?.interface === vip.layer2?.interface
+  const answered = settled && owner !== undefined && saysSo(vip, owner, surroundings)
   const refusal =
-    missing ?? chosen.refusal ?? (settled && owner !== undefined ? told(vip, owner, surroundings) : undefined)
+    missing ??
+    chosen.refusal ??
+    (settled && owner !== undefined ? told(vip, owner, surroundings) : undefined) ??
+    (owner === undefined || answered ? undefined : notYet(owner))
   return {
     nextHops: owner === undefined ? [] : [hopOf(vip, owner, backends, surroundings)],
-    layer2: { ...(owner === undefined ? {} : { owner }), settled },
+    layer2: { ...(owner === undefined ? {} : { owner }), settled, ...(answered ? { answered } : {}) },
     ...(refusal === undefined ? {} : { refusal }),
   }
 }
@@ -72,13 +84,15 @@ function choose(
   const place = present === undefined ? undefined : layer2.get(present)
   const now = present === undefined || place === undefined ? undefined : judge(present, place)
   // The usual case, without a look at all the other nodes.
-  if (now !== undefined && 'candidate' in now && !now.leaving) return { owner: now.candidate }
+  if (now !== undefined && 'candidate' in now && !now.leaving && now.failed === undefined)
+    return { owner: now.candidate }
   const staying: Candidate[] = []
   const leaving: Candidate[] = []
   const refused: string[] = []
   for (const [name, each] of layer2) {
     const judged = judge(name, each)
     if ('because' in judged) refused.push(`node ${name} ${judged.because}`)
+    else if (judged.failed !== undefined) refused.push(`node ${name}: ${judged.failed}`)
     else if (judged.leaving) leaving.push(judged.candidate)
     else staying.push(judged.candidate)
   }
@@ -87,8 +101,10 @@ function choose(
   if (layer2.size === 0)
     return { refusal: { reason: 'NoAgent', message: 'no agent says that its node could answer for it' } }
   refused.sort()
-  const more = refused.length > 3 ? `, and ${refused.length - 3} more` : ''
-  return { refusal: { reason: 'NoEligibleNode', message: `${refused.slice(0, 3).join('; ')}${more}` } }
+  const more = refused.length > refusedMax ? `; and ${refused.length - refusedMax} more` : ''
+  const refusal = { reason: 'NoEligibleNode', message: `${refused.slice(0, refusedMax).join('; ')}${more}` } as const
+  // It tries again every few seconds, which is more than anybody else would do.
+  return now !== undefined && 'candidate' in now ? { owner: now.candidate, refusal } : { refusal }
 }
 
 function judgePlace(
@@ -108,11 +124,13 @@ function judgePlace(
   if (agent.silent && !(heard && vip.layer2?.node === name))
     return { because: 'has an agent that has not been heard of for a while' }
   const named = pool?.layer2.interfaces ?? []
-  const link = linkFor(vip.address, agent.links, named)
+  const link = linkFor(vip.address, agent.links, named, vip.layer2?.node === name ? vip.layer2.interface : undefined)
   if (link === undefined) return { because: linkRefusal(vip.address, named) }
+  const said = agent.refusals.get(vip.address)
   return {
     candidate: { node: name, interface: link.name, preferred: true },
     leaving: verdict.ok && verdict.leaving === true,
+    failed: said?.scope === 'node' ? said.message : undefined,
   }
 }
 
@@ -135,6 +153,17 @@ function told(vip: Vip, { node }: Owner, { layer2 }: Layer2Surroundings): Refusa
   const said = layer2.get(node)?.agent.refusals.get(vip.address)
   return said && { reason: said.reason, message: `node ${node}: ${said.message}${whose(said.message, layer2)}` }
 }
+
+/** The owner says that it answers. Of one that does not say such things, or is not in sight, it is believed. */
+function saysSo(vip: Vip, { node }: Owner, { layer2 }: Layer2Surroundings): boolean {
+  const holds = layer2.get(node)?.agent.holds
+  return holds === undefined || holds.more || holds.vips.has(vip.address)
+}
+
+const notYet = ({ node, interface: name }: Owner): Refusal => ({
+  reason: 'NotAnsweredYet',
+  message: `node ${node} is to answer for it on ${name}, and has not said that it does`,
+})
 
 // A stranger is often none: a node in IPVS mode that answers for everybody, or one of which nobody took the address.
 function whose(message: string, layer2: Layer2Surroundings['layer2']): string {

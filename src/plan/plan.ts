@@ -98,7 +98,7 @@ function planChanges(
   const drainsChanged = changedKeys(memory.drains, context.drains ?? noDrains)
   const layer2Changed = changedKeys(memory.layer2, context.layer2 ?? noPlaces)
   const nodeFactsChanged = new Set([...livenessChanged, ...drainsChanged, ...layer2Changed])
-  const { surroundings, touched } = resurvey(known, view, context, { changes, nodeFactsChanged })
+  const { surroundings, touched, answered } = resurvey(known, view, context, { changes, nodeFactsChanged })
   const pools = [...(changes.get('VipPool') ?? [])].filter(
     (name) => !same(readOfPool(memory.pools.get(name)), readOfPool(view.vipPools.get(name))),
   )
@@ -111,6 +111,7 @@ function planChanges(
           ...memory.dependencies.dependents(relevant, new Set([...touched, ...seen.nodes])),
           ...memory.dependencies.ofServices(seen.services),
           ...seen.vips,
+          ...answered,
         ])
   return planVips(memory, view, context, { surroundings, dirty })
 }

@@ -55,7 +55,6 @@ export function announcedOf(
   if (planned === undefined) return no('NoVip', 'no Vip records the address')
   if (planned.refusal !== undefined) return no(planned.refusal.reason, planned.refusal.message + keeping(planned))
   const owner = planned.layer2?.owner
-  // Nothing more is known than what is decided and the agent does not deny.
   if (owner !== undefined)
     return { status: 'True', reason: 'Announced', message: `node ${owner.node} answers for it on ${owner.interface}` }
   const told = toldPeers(planned, established)
@@ -78,4 +77,6 @@ export function announcedOf(
 }
 
 const keeping = ({ layer2, refusal }: VipReport): string =>
-  layer2?.owner === undefined || !refusal?.reason.startsWith('No') ? '' : `; node ${layer2.owner.node} answers for it`
+  layer2?.owner === undefined || layer2.answered !== true || !refusal?.reason.startsWith('No')
+    ? ''
+    : `; node ${layer2.owner.node} answers for it`

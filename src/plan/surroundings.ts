@@ -17,6 +17,7 @@ import {
 } from '../k8s/objects.ts'
 import type { Ip, IpFamily } from '../net/ip.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
+import { vipName } from '../vip/vip-name.ts'
 import { byPriority, policyMatches, type RouteRules, routeRules } from './attributes.ts'
 import { judgeNode, type NodeEligibility, sameEligibility } from './eligibility.ts'
 import type { Layer2Place } from './layer2.ts'
@@ -62,6 +63,8 @@ export interface Surroundings {
 export interface Survey {
   readonly surroundings: Surroundings
   readonly touched: 'all' | ReadonlySet<string>
+  /** VIPs of mode layer2 that a node answers for now, or does not any more. */
+  readonly answered: ReadonlySet<string>
 }
 
 const judgeIn = ({ nodeLiveness, drains }: PlanContext, node: Node): NodeEligibility =>
@@ -98,6 +101,7 @@ export function resurvey(
   const changedNodes = new Set([...(changes.get('Node') ?? []), ...nodeFactsChanged])
   const nodes = changedNodes.size === 0 ? before.nodes : new Map(before.nodes)
   const touched = new Set<string>()
+  const answered = new Set<string>()
   const layer2 = changedNodes.size === 0 ? before.layer2 : new Map(before.layer2)
   for (const name of changedNodes) {
     const [place] = placeOf(view, context, name)
@@ -105,6 +109,7 @@ export function resurvey(
     if (place === undefined) (layer2 as Map<string, Layer2Place>).delete(name)
     else (layer2 as Map<string, Layer2Place>).set(...place)
     if (!samePlace(placeBefore, place?.[1])) touched.add(name)
+    for (const vip of otherwiseHeld(placeBefore, place?.[1])) answered.add(vip)
     const node = view.nodes.get(name)
     const verdict = node === undefined ? undefined : judgeIn(context, node)
     const known = before.nodes.get(name)
@@ -113,7 +118,7 @@ export function resurvey(
     if (!sameEligibility(known, verdict) && (known !== undefined || verdict !== undefined)) touched.add(name)
   }
   const kept = restart ? { ...before, ...control } : { ...before, conf: control.conf, peers: control.peers }
-  return settle(before, { ...kept, nodes, layer2 }, { view, touched, restart, changedNodes })
+  return { ...settle(before, { ...kept, nodes, layer2 }, { view, touched, restart, changedNodes }), answered }
 }
 
 function placeOf(
@@ -127,8 +132,23 @@ function placeOf(
   return [[name, { agent, labels: node.meta.labels, heard: nodeLiveness.get(name) === 'up' }]]
 }
 
+// As all VIPs see it: what the node holds is the affair of those VIPs.
 const samePlace = (a: Layer2Place | undefined, b: Layer2Place | undefined): boolean =>
-  a?.agent === b?.agent && a?.heard === b?.heard && same(a?.labels, b?.labels)
+  a?.agent.links === b?.agent.links &&
+  a?.agent.refusals === b?.agent.refusals &&
+  a?.agent.silent === b?.agent.silent &&
+  a?.agent.holds?.more === b?.agent.holds?.more &&
+  (a?.agent.holds === undefined) === (b?.agent.holds === undefined) &&
+  a?.heard === b?.heard &&
+  same(a?.labels, b?.labels)
+
+function otherwiseHeld(a: Layer2Place | undefined, b: Layer2Place | undefined): readonly string[] {
+  if (a?.agent.holds === b?.agent.holds) return []
+  const before = a?.agent.holds?.vips ?? new Set<Ip>()
+  const after = b?.agent.holds?.vips ?? new Set<Ip>()
+  const otherwise = [...before, ...after].filter((vip) => before.has(vip) !== after.has(vip))
+  return otherwise.map(vipName)
+}
 
 function pathsTo(nodes: ReadonlyMap<string, NodeEligibility>): Pick<Surroundings, 'pathIds' | 'paths'> {
   const ids = pathIds([...nodes.values()].flatMap(({ addresses }) => addresses))
@@ -146,7 +166,7 @@ function settle(
     readonly restart: boolean
     readonly changedNodes: ReadonlySet<string>
   },
-): Survey {
+): Omit<Survey, 'answered'> {
   const { view, touched, restart, changedNodes } = facts
   const moved = [...changedNodes].some(
     (name) => !same(before.nodes.get(name)?.addresses, next.nodes.get(name)?.addresses),

@@ -60,6 +60,8 @@ export type NotAnnouncedReason =
   | 'NoPeer'
   | 'PolicyForbids'
   | 'NoAgent'
+  /** Somebody is to answer for it on the link, and has not said that he does. */
+  | 'NotAnsweredYet'
   | TakeRefusal['reason']
 
 export interface PlannedNextHop {
@@ -84,6 +86,8 @@ export interface Layer2Report {
   readonly owner?: Owner
   /** The Vip object says so already. */
   readonly settled: boolean
+  /** The owner says that it answers, or does not say such things at all. */
+  readonly answered?: true
 }
 
 export interface VipReport {

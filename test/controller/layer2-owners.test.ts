@@ -28,6 +28,8 @@ let requests: KubeRequest[]
 let notes: EventNote[]
 let conflicts: number
 let leads: boolean
+/** The present owner says that it cannot. */
+let refused: boolean
 
 beforeEach(() => {
   clock = createVirtualClock()
@@ -37,6 +39,7 @@ beforeEach(() => {
   notes = []
   conflicts = 0
   leads = true
+  refused = false
   const client: Pick<KubeClient, 'request'> = {
     request: async (request: KubeRequest) => {
       requests.push(request)
@@ -56,7 +59,11 @@ beforeEach(() => {
     client: client as KubeClient,
     store: store as ClusterStore,
     ...{ clock, log: silentLog },
-    plan: () => ({ vips: new Map([[name, report]]) }) as unknown as Plan,
+    plan: () =>
+      ({
+        vips: new Map([[name, report]]),
+        layer2: new Map([['n1', { agent: { refusals: refused ? new Map([[ip(name), {}]]) : new Map() } }]]),
+      }) as unknown as Plan,
     note: (note) => void notes.push(note),
   })
 })
@@ -82,7 +89,7 @@ test('a new owner is written once, and said once', async () => {
     expect.objectContaining({
       severity: 'Normal',
       reason: 'AddressAnswered',
-      message: `node n2 answers for ${name} on eth0`,
+      message: `node n2 is to answer for ${name} on eth0`,
     }),
   ])
 })
@@ -94,8 +101,19 @@ test('a move names who had it, and speaks of it', async () => {
   expect(written()).toEqual([{ node: 'n2', interface: 'eth0', from: 'n1' }])
   expect(requests[0]?.body).toMatchObject({ metadata: { resourceVersion: present.meta.resourceVersion } })
   expect(notes.map(({ reason, message }) => `${reason} ${message}`)).toEqual([
-    `AddressMoved node n2 answers for ${name} on eth0 (before: node n1)`,
+    `AddressMoved node n2 is to answer for ${name} on eth0 (before: node n1)`,
   ])
+})
+
+test.each<[had: string | undefined, from: string | null]>([
+  [undefined, null],
+  ['n3', 'n3'],
+])('who never had it is not named: after n1, which could not take it from %s, it comes from %s', async (had, from) => {
+  present = vip(name, [web], { layer2: { node: 'n1', interface: 'eth0', ...(had === undefined ? {} : { from: had }) } })
+  refused = true
+  begin()
+  await passes(100)
+  expect(written()).toEqual([{ node: 'n2', interface: 'eth0', from }])
 })
 
 test('a conflict is tried again at once, with the newer version', async () => {

@@ -41,6 +41,9 @@ export interface Layer2Lab {
   readonly destroy: () => Promise<void>
 }
 
+/** Short, so that a test need not wait long for addresses to be lost. */
+export const holdSeconds = 5
+
 const addressText = (serial: number): readonly [string, string] => [`10.0.0.${serial}`, `fd00:10::${serial}`]
 export const clientOnLink = addressText(200)
 
@@ -95,7 +98,7 @@ async function build(lab: Lab, pods: number): Promise<Layer2Lab> {
   await lab.mustKubectl(['apply', '-f', '-'], { input: JSON.stringify(pool) })
   const agents = new Map<string, LabProcess>()
   const startAgent = async (node: LabNode): Promise<void> => {
-    agents.set(node.name, lab.startAgent(node))
+    agents.set(node.name, lab.startAgent(node, { args: ['--layer2-hold-seconds', String(holdSeconds)] }))
     await becomes(`the agent of ${node.name}`, () => isReady(node.namespace, agentPort))
   }
   const startController = async (node: LabNode): Promise<LabProcess> => {

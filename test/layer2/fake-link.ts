@@ -30,6 +30,8 @@ export interface FakeNode {
   readonly configure: (address: Ip, length: number) => void
   readonly unconfigure: (address: Ip) => void
   readonly setCarrier: (carrier: boolean) => void
+  /** What `ip` says to a command from now on instead of carrying it out; undefined = it does. */
+  readonly fail: (of: (command: string) => string | undefined) => void
   /** Commands that changed something, oldest first. */
   readonly commands: readonly string[]
   /** Claims that it sent, with the time. */
@@ -60,6 +62,7 @@ export function createFakeLink(clock: VirtualClock): FakeLink {
     const commands: string[] = []
     const claimed: { address: Ip; atMs: number }[] = []
     let carrier = true
+    let failing: (command: string) => string | undefined = () => undefined
     const add = (address: Ip, of: KernelAddress): void => void addresses.set(address, of)
     add(must(parseIp(`10.0.0.${serial}`)), forever(24))
     add(must(parseIp(`fd00:10::${serial}`)), forever(64))
@@ -80,10 +83,12 @@ export function createFakeLink(clock: VirtualClock): FakeLink {
     }
     const exec: Exec = async (_file, args, options) => {
       expire()
+      const blind = args.includes('show') ? failing('show') : undefined
+      if (blind !== undefined) return { status: 1, stdout: '', stderr: blind }
       if (args.includes('show')) return { status: 0, stdout: JSON.stringify([shown()]), stderr: '' }
       const errors: string[] = []
       for (const [i, line] of (options?.input ?? '').trim().split('\n').entries()) {
-        const failed = run(line)
+        const failed = failing(line) ?? run(line)
         if (failed === undefined) commands.push(line)
         else errors.push(failed, `Command failed -:${i + 1}`)
       }
@@ -142,6 +147,9 @@ export function createFakeLink(clock: VirtualClock): FakeLink {
       },
       configure: (address, length) => add(address, forever(length)),
       unconfigure: (address) => void addresses.delete(address),
+      fail: (of) => {
+        failing = of
+      },
       setCarrier: (is) => {
         carrier = is
       },

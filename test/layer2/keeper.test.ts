@@ -111,7 +111,11 @@ describe('taking', () => {
       keeper.setVips([owned(vip)])
       await passes(60_000)
       expect(node.held()).toEqual([])
-      expect(refusal(vip)).toEqual({ reason: 'AddressInUse', message: `${other.mac} answers for it on eth0` })
+      expect(refusal(vip)).toEqual({
+        reason: 'AddressInUse',
+        message: `${other.mac} answers for it on eth0`,
+        scope: 'link',
+      })
       const told = changes
       other.unconfigure(vip)
       await passes(15_000)
@@ -133,7 +137,11 @@ describe('taking', () => {
     node.setCarrier(false)
     keeper.setVips([owned(vip4)])
     await passes(20_000)
-    expect(refusal(vip4)).toEqual({ reason: 'AddressNotSet', message: 'there is no interface eth0 that is up' })
+    expect(refusal(vip4)).toEqual({
+      reason: 'AddressNotSet',
+      message: 'there is no interface eth0 that is up',
+      scope: 'node',
+    })
     node.setCarrier(true)
     await passes(15_000)
     expect(node.held()).toEqual([vip4])
@@ -216,6 +224,7 @@ describe('somebody else says that he has the address', () => {
     expect(refusal(vip4)).toEqual({
       reason: 'AddressConflict',
       message: `${other.mac} says on eth0 that it has ${vip4} too`,
+      scope: 'link',
     })
     await passes(70_000)
     expect(refusal(vip4)).toBe(undefined)
@@ -247,5 +256,87 @@ test('the node tells where it could answer', async () => {
   expect(keeper.nodeLinks()).toMatchObject({
     answersForAll: false,
     links: [{ name: 'eth0', mac: node.mac, subnets: ['10.0.0.0/24', 'fd00:10::/64'] }],
+  })
+})
+
+describe('what is told', () => {
+  const told = () => keeper.nodeLinks()
+
+  test('the VIPs that the kernel has, as soon as it has them and as long', async () => {
+    keeper.setVips([owned(vip4, 'b'), owned(vip6, 'b')])
+    const before = changes
+    await passes(10)
+    expect(told()?.holds).toEqual({ vips: new Set([vip4, vip6]), more: false })
+    expect(changes).toBeGreaterThan(before)
+    keeper.setVips([owned(vip4, 'b')])
+    await passes(10)
+    expect(told()?.holds?.vips).toEqual(new Set([vip4]))
+    proven = () => undefined
+    await passes(30_000)
+    expect(told()?.holds?.vips).toEqual(new Set())
+  })
+
+  test('none on an interface without a cable, where nobody hears them', async () => {
+    keeper.setVips([owned(vip4, 'b')])
+    await passes(10)
+    node.setCarrier(false)
+    await passes(5_000)
+    expect(told()).toMatchObject({ links: [], holds: { vips: new Set() } })
+  })
+
+  test('an address that the kernel does not take is a refusal of this node, for a minute after it went to another one', async () => {
+    node.fail((command) =>
+      command.startsWith('address add') ? 'RTNETLINK answers: Operation not permitted' : undefined,
+    )
+    keeper.setVips([owned(vip4, 'b')])
+    await passes(10)
+    expect(refusal(vip4)).toMatchObject({
+      reason: 'AddressNotSet',
+      scope: 'node',
+      message: 'it could not be put on eth0: RTNETLINK answers: Operation not permitted',
+    })
+    keeper.setVips([])
+    await passes(40_000)
+    expect(refusal(vip4)).toMatchObject({ reason: 'AddressNotSet' })
+    await passes(31_000)
+    expect(refusal(vip4)).toBe(undefined)
+  })
+
+  test('one that it does not renew, before it is gone', async () => {
+    keeper.setVips([owned(vip4, 'b')])
+    await passes(5_000)
+    node.fail((command) =>
+      command.startsWith('address replace') ? 'RTNETLINK answers: Operation not permitted' : undefined,
+    )
+    await passes(9_000)
+    expect(node.held()).toEqual([vip4])
+    expect(refusal(vip4)).toMatchObject({
+      reason: 'AddressNotSet',
+      message: expect.stringContaining('renewed on eth0'),
+    })
+    node.fail(() => undefined)
+    await passes(25_000)
+    expect(refusal(vip4)).toBe(undefined)
+  })
+
+  test('a stranger on the link is forgotten with the VIP: another node would find the same', async () => {
+    other.configure(vip4, 24)
+    keeper.setVips([owned(vip4)])
+    await passes(2_000)
+    expect(refusal(vip4)).toMatchObject({ scope: 'link' })
+    keeper.setVips([])
+    await passes(10)
+    expect(refusal(vip4)).toBe(undefined)
+  })
+
+  test('no link of a node on which nothing can be seen, until it can', async () => {
+    keeper.setVips([owned(vip4, 'b')])
+    await passes(10)
+    node.fail((command) => (command.startsWith('show') ? 'Cannot open netlink socket' : undefined))
+    await passes(7_000)
+    expect(told()).toMatchObject({ links: [], holds: { vips: new Set() } })
+    node.fail(() => undefined)
+    await passes(4_000)
+    expect(told()?.links.map(({ name }) => name)).toEqual(['eth0'])
   })
 })

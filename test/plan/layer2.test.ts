@@ -204,7 +204,10 @@ describe('a VIP that nobody answers for says why', () => {
         layer2: agents({
           n3: agent({
             refusals: new Map([
-              [ip(address), { reason: 'AddressInUse', message: '02:00:00:00:00:09 answers for it on eth0' }],
+              [
+                ip(address),
+                { reason: 'AddressInUse', message: '02:00:00:00:00:09 answers for it on eth0', scope: 'link' },
+              ],
             ]),
           }),
         }),
@@ -219,7 +222,10 @@ describe('a VIP that nobody answers for says why', () => {
           n1: elsewhere,
           n3: agent({
             refusals: new Map([
-              [ip(address), { reason: 'AddressInUse', message: '02:00:00:00:00:02 answers for it on eth0' }],
+              [
+                ip(address),
+                { reason: 'AddressInUse', message: '02:00:00:00:00:02 answers for it on eth0', scope: 'link' },
+              ],
             ]),
           }),
         }),
@@ -228,6 +234,98 @@ describe('a VIP that nobody answers for says why', () => {
   ])('%s: %s', (reason, message, parts, over) => {
     expect(planned(parts, over)?.refusal).toEqual({ reason, message })
   })
+})
+
+describe('a node that could not take the VIP', () => {
+  const failed = agent({
+    refusals: new Map([[ip(address), { reason: 'AddressNotSet', message: 'not permitted', scope: 'node' }]]),
+  })
+  const here = { vips: [owned('n3')] }
+
+  test('is replaced', () => {
+    expect(planned(here, { layer2: agents({ n3: failed }) })?.layer2).toMatchObject({
+      owner: { node: expect.stringMatching(/^n[12]$/) },
+      settled: false,
+    })
+  })
+
+  test('is not given it back while it says so', () => {
+    expect(owners({ nodes: nodes.slice(0, 2) }, { layer2: agents({ n1: failed }) }).size).toBe(2)
+    expect(ownerOf({ vips: [owned('n1')], slices: [] }, { layer2: agents({ n1: failed, n2: elsewhere }) })).toBe('n3')
+    expect(ownerOf({}, { layer2: agents({ n1: failed, n2: failed }) })).toBe('n3')
+  })
+
+  test('keeps it where nobody else can, and the refusal names every node with its reason', () => {
+    const report = planned(here, { layer2: agents({ n1: failed, n2: elsewhere, n3: failed }) })
+    expect(report?.layer2).toEqual({ owner: { node: 'n3', interface: 'eth0' }, settled: true, answered: true })
+    expect(report?.refusal).toEqual({
+      reason: 'NoEligibleNode',
+      message: `node n1: not permitted; node n2 has no interface in the subnet of ${address}; node n3: not permitted`,
+    })
+  })
+
+  test('is not tried for a VIP that has no owner, until it has forgotten', () => {
+    expect(planned({}, { layer2: agents({ n1: failed, n2: failed, n3: failed }) })?.layer2).toEqual({ settled: true })
+  })
+})
+
+describe('it is announced when the owner says that it answers', () => {
+  const holding = (...vips: readonly string[]): Layer2Node =>
+    agent({ holds: { vips: new Set(vips.map(ip)), more: false } })
+  test.each<[what: string, parts: ViewParts, node: Layer2Node, reason: string | undefined]>([
+    ['it says so', { vips: [owned('n3')] }, holding(address), undefined],
+    ['it says so of others alone', { vips: [owned('n3')] }, holding('203.0.113.11'), 'NotAnsweredYet'],
+    [
+      'it has too many to name them',
+      { vips: [owned('n3')] },
+      agent({ holds: { vips: new Set(), more: true } }),
+      undefined,
+    ],
+    ['it is older, and says nothing of the kind', { vips: [owned('n3')] }, agent(), undefined],
+    [
+      'it has the address, and is to have it on another interface',
+      { vips: [owned('n3', { layer2: { node: 'n3', interface: 'eth9' } })] },
+      holding(address),
+      'NotAnsweredYet',
+    ],
+  ])('%s', (_, parts, node, reason) => {
+    expect(planned(parts, { layer2: agents({ n3: node }) })?.refusal?.reason).toBe(reason)
+  })
+
+  test('and until then the message names it', () => {
+    expect(planned({ vips: [owned('n3')] }, { layer2: agents({ n3: holding() }) })?.refusal?.message).toBe(
+      'node n3 is to answer for it on eth0, and has not said that it does',
+    )
+  })
+
+  test('the planner with a memory plans the VIPs that are held, and no others', () => {
+    const planner = createPlanner()
+    const second = '203.0.113.11'
+    const other = service('other', { ingress: [second] })
+    const parts = {
+      services: [web, other],
+      vips: [owned('n3'), vip(second, [other], { layer2: { node: 'n3', interface: 'eth0' } })],
+    }
+    const before = holding(address)
+    const step = (n3: Layer2Node) => planner.plan(cluster(parts), new Map(), context({ layer2: agents({ n3 }) }))
+    planner.plan(cluster(parts), undefined, context({ layer2: agents({ n3: before }) }))
+    const taken = step({ ...before, holds: holding(address, second).holds ?? { vips: new Set(), more: true } })
+    expect([...taken.changedVips]).toEqual([second])
+    expect(taken.plan.vips.get(second)?.refusal?.reason).toBe('NoReadyEndpoints')
+    expect(taken.plan.vips.get(second)?.layer2?.answered).toBe(true)
+    const lost = step({ ...before, holds: holding(second).holds ?? { vips: new Set(), more: true } })
+    expect([...lost.changedVips]).toEqual([address])
+  })
+})
+
+test('of two interfaces in the network the one stays on which the owner answers', () => {
+  const [eth0] = agent().links
+  if (eth0 === undefined) throw new Error('no link')
+  const two = agent({ links: [eth0, { ...eth0, name: 'eth1' }] })
+  const interfaceOf = (name: string) =>
+    planned({ vips: [owned('n3', { layer2: { node: 'n3', interface: name } })] }, { layer2: agents({ n3: two }) })
+      ?.layer2?.owner?.interface
+  expect(['eth0', 'eth1', 'eth2'].map(interfaceOf)).toEqual(['eth0', 'eth1', 'eth0'])
 })
 
 test.each<[what: string, parts: ViewParts]>([

@@ -20,6 +20,7 @@ export interface AgentFlags {
   readonly enforceSourceRanges: boolean
   readonly refuseUnusedPorts: boolean
   readonly checkSeconds: number
+  readonly layer2HoldSeconds: number
   readonly httpPort: number
   readonly bfd: boolean
   readonly nodeBgp: boolean
@@ -49,6 +50,7 @@ export const agentVerb = (flags: AgentFlags): Promise<void> =>
         backend: flags.backend,
         refusals: { sourceRanges: flags.enforceSourceRanges, unusedPorts: flags.refuseUnusedPorts },
         checkIntervalMs: flags.checkSeconds * 1000,
+        layer2HoldSeconds: flags.layer2HoldSeconds,
         bfd: flags.bfd,
         nodeBgp: flags.nodeBgp,
         serviceClass: { name: flags.class, handleDefault: flags.defaultClass },

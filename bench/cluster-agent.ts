@@ -34,7 +34,8 @@ export async function measureAgent({ directory, bundle, kubeconfig, server, line
   const node = await network.addNamespace('node', { forwarding: true })
   const vips = server.objects.list('bellhop.io/v1alpha1', 'Vip').length
   const relay = await startRelay({
-    ...{ namespace: node, address: loopback, port: server.port, targetPort: server.port },
+    ...{ namespace: node, address: loopback, port: server.port },
+    target: { host: loopback, port: server.port },
     socketPath: path.join(network.directory, 'api.sock'),
   })
   const flags = {

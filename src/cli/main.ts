@@ -4,8 +4,15 @@ import { Command } from 'commander'
 import { dropEmptyVariables, optionOf, settings } from './settings.ts'
 import type { AgentFlags } from './verbs/agent.ts'
 import type { ControllerFlags } from './verbs/controller.ts'
+import type { LabFlags } from './verbs/lab.ts'
 import type { MigrateFlags } from './verbs/migrate.ts'
 import { version } from './version.ts'
+
+/** Never from the environment: whoever wants a cluster of theirs used for this says so. */
+const clusterFlag = [
+  '--cluster <kubeconfig>',
+  'keep the API objects on this cluster instead of the API server in this process; nothing that exists there is touched',
+] as const
 
 /** Builds the command tree; a verb's code is loaded when it runs. */
 function createProgram(): Command {
@@ -79,12 +86,14 @@ function createProgram(): Command {
   program
     .command('demo')
     .description('build a cluster, two routers and a client in network namespaces, and show the whole story')
-    .action(async () => (await import('./verbs/demo.ts')).demoVerb())
+    .option(...clusterFlag)
+    .action(async (flags: LabFlags) => (await import('./verbs/demo.ts')).demoVerb(flags))
 
   program
     .command('lab')
     .description('build the same world and keep it until Ctrl-C')
-    .action(async () => (await import('./verbs/lab.ts')).labVerb())
+    .option(...clusterFlag)
+    .action(async (flags: LabFlags) => (await import('./verbs/lab.ts')).labVerb(flags))
 
   program
     .command('version')

@@ -9,8 +9,10 @@ import type { Clock } from '../runtime/clock.ts'
 import { type Exec, type ExecResult, systemExec } from '../runtime/exec.ts'
 import type { Log } from '../runtime/log.ts'
 import { must } from '../runtime/result.ts'
-import { startClusterControllers } from './apiserver/cluster-controllers/cluster-controllers.ts'
-import { type ApiServerHandle, startApiServer } from './apiserver/server.ts'
+import type { ApiServerHandle } from './apiserver/server.ts'
+import type { ControlPlane } from './control-plane/control-plane.ts'
+import { startEmbeddedControlPlane } from './control-plane/embedded.ts'
+import { takeNamedCluster } from './control-plane/named-cluster.ts'
 import { startKubeProxy } from './kube-proxy/kube-proxy.ts'
 import { type ProxyChoice, proxyChoiceOf, startRealKubeProxy } from './kube-proxy/real-kube-proxy.ts'
 import { startKubelet } from './kubelet/kubelet.ts'
@@ -33,24 +35,36 @@ export interface LabOptions {
   readonly neighbor?: Partial<Omit<NeighborOptions, 'address' | 'asn'>>
   /** Which kube-proxy the nodes have; default what the environment says, and a stand-in in iptables mode. */
   readonly kubeProxy?: ProxyChoice
+  /**
+   * A cluster that keeps the API objects instead of the embedded API server: YAML of a kubeconfig with everything in it. See
+   * control-plane/named-cluster.ts for what is made there.
+   */
+  readonly cluster?: { readonly kubeconfig: string }
   readonly clock: Clock
   readonly log: Log
 }
 
 export interface Lab extends AsyncDisposable {
   readonly topology: Topology
-  readonly api: ApiServerHandle
+  /** The embedded API server; absent where a cluster was named. */
+  readonly api?: ApiServerHandle
   /** leaf1 and leaf2, in this order, running. */
   readonly routers: readonly [Router, Router]
   /** The real kubectl, as the cluster's administrator. Never rejects. */
   readonly kubectl: (args: readonly string[], options?: { readonly input?: string }) => Promise<ExecResult>
   /** As `kubectl`; throws with kubectl's own words when it fails. */
   readonly mustKubectl: (args: readonly string[], options?: { readonly input?: string }) => Promise<string>
+  /** Applies the namespace, the CRDs and the rights of an installation, and takes its tokens. */
+  readonly install: (options?: { readonly nodeSpeakers?: true }) => Promise<void>
+  /** Fetches tokens of the service accounts, which must exist. Programs started from now on have their rights and no others. */
+  readonly takeTokens: () => Promise<void>
+  /** The file with a manifest of the demo, as it must be on this control plane. */
+  readonly manifest: (name: 'bgp' | 'whoami') => string
   /** Pulls all cables of a node; its kubelet and kube-proxy go on without the API server. */
   readonly cutOff: (node: LabNode) => Promise<void>
   /** Plugs them in again. */
   readonly reconnect: (node: LabNode) => Promise<void>
-  /** Starts a controller replica on a node; its log is `<directory>/<name>.log`. */
+  /** Starts a controller replica on a node, after `takeTokens`; its log is `<directory>/<name>.log`. */
   readonly startController: (node: LabNode, options?: ProgramOptions) => LabProcess
   readonly startAgent: (node: LabNode, options?: ProgramOptions) => LabProcess
   /** Runs a bellhop command to its end on a node. */
@@ -88,62 +102,58 @@ export async function startLab(options: LabOptions): Promise<Lab> {
 }
 
 async function build(
-  { prefix, leaves, nodes, neighbor, clock, log, kubeProxy = proxyChoiceOf(process.env) }: LabOptions,
+  { prefix, leaves, nodes, neighbor, cluster, clock, log, kubeProxy = proxyChoiceOf(process.env) }: LabOptions,
   cleanups: (() => Promise<unknown>)[],
   destroy: () => Promise<void>,
 ): Promise<Lab> {
   const topology = await createTopology({ prefix, ...(nodes === undefined ? {} : { nodes }) })
   cleanups.push(topology.destroy)
-  const api = await startApiServer({ podDeletion: 'graceful' })
-  cleanups.push(() => api.stop())
-  const controllers = startClusterControllers(api.cluster, { leaseGraceMs: nodeLeaseSeconds * 1000 })
-  cleanups.push(async () => controllers.stop())
-
   const directory = topology.network.directory
+  const plane =
+    cluster === undefined
+      ? await startEmbeddedControlPlane({ leaseSeconds: nodeLeaseSeconds })
+      : await takeNamedCluster({
+          ...{ kubeconfig: cluster.kubeconfig, namespace: `bellhop-${prefix}-${process.pid}` },
+          ...{ nodeNames: topology.nodes.map(({ name }) => name), directory, clock, log },
+        })
+  cleanups.push(plane.stop)
   const hostConfig = path.join(directory, 'kubeconfig')
-  const nodeConfig = path.join(directory, 'kubeconfig-nodes')
-  const nodeUrl = await topology.publishApi(Number(new URL(api.url).port))
-  writeFileSync(hostConfig, api.kubeconfig(), { mode: 0o600 })
-  writeFileSync(nodeConfig, readFileSync(hostConfig, 'utf8').replaceAll(api.url, nodeUrl), { mode: 0o600 })
+  writeFileSync(hostConfig, plane.kubeconfig, { mode: 0o600 })
+  const fromNodes = await topology.publishApi(plane.server)
 
-  const client = must(
-    await createKubeClient({
-      credentials: { type: 'server', url: api.url, token: api.adminToken },
-      clock,
-      log,
-      userAgent: 'bellhop-lab',
-    }),
-  )
+  const client = must(await createKubeClient({ credentials: plane.credentials, clock, log, userAgent: 'bellhop-lab' }))
   cleanups.push(async () => client.close())
 
   const routers = await startRouters(topology, { leaves, neighbor }, cleanups)
-  const cables = await startNodes(topology, { client, clock, log, kubeProxy, kubeconfig: nodeConfig }, cleanups)
+  const kubeconfig = path.join(directory, 'kubeconfig-nodes')
+  if (plane.embedded !== undefined)
+    writeFileSync(kubeconfig, plane.nodeKubeconfig(fromNodes, plane.embedded.adminToken), { mode: 0o600 })
+  else if (kubeProxy.program !== undefined)
+    throw new Error('a kube-proxy of your own runs against the API server of the lab alone: unset BELLHOP_KUBE_PROXY')
+  const cables = await startNodes(topology, { client, plane, clock, log, kubeProxy, kubeconfig }, cleanups)
   const kubectl = runKubectl(systemExec, kubectlProgram(), hostConfig)
+  const mustKubectl: Lab['mustKubectl'] = async (args, kubectlOptions) => {
+    const result = await kubectl(args, kubectlOptions)
+    if (result.status !== 0) throw new Error(`kubectl ${args.join(' ')}: ${result.stderr.trim()}`)
+    return result.stdout
+  }
+  const installation = createInstallation({ plane, directory, fromNodes, mustKubectl })
 
-  const startProgram = (node: LabNode, name: string, args: readonly string[]): LabProcess =>
+  const startProgram = (node: LabNode, verb: ProgramVerb, args: readonly string[]): LabProcess =>
     node.namespace.spawn(
       nodeProgram('src/cli/main.ts', [
-        ...args,
-        '--kubeconfig',
-        nodeConfig,
-        '--node',
-        node.name,
-        '--log-format',
-        'json',
+        ...[verb, ...args, ...plane.programArgs],
+        ...['--kubeconfig', installation.kubeconfigOf(verb), '--node', node.name, '--log-format', 'json'],
       ]),
-      { logPath: path.join(directory, `${name}.log`), env: { BELLHOP_LOG_LEVEL: 'debug' } },
+      { logPath: path.join(directory, `${verb}-${node.name}.log`), env: { BELLHOP_LOG_LEVEL: 'debug' } },
     )
 
   return {
-    topology,
-    api,
-    routers,
-    kubectl,
-    mustKubectl: async (args, kubectlOptions) => {
-      const result = await kubectl(args, kubectlOptions)
-      if (result.status !== 0) throw new Error(`kubectl ${args.join(' ')}: ${result.stderr.trim()}`)
-      return result.stdout
-    },
+    ...(plane.embedded === undefined ? {} : { api: plane.embedded }),
+    ...{ topology, routers, kubectl, mustKubectl },
+    install: installation.install,
+    takeTokens: installation.takeTokens,
+    manifest: installation.manifest,
     cutOff: async (node) => {
       cables.get(node.name)?.unplug()
       await Promise.all([node.setLan('down'), node.setManagement('down')])
@@ -153,18 +163,63 @@ async function build(
       cables.get(node.name)?.plug()
     },
     startController: (node, { args = [] } = {}) =>
-      startProgram(node, `controller-${node.name}`, [
-        'controller',
-        '--name',
-        `bellhop-controller-${node.name}`,
-        ...args,
-      ]),
-    startAgent: (node, { args = [] } = {}) => startProgram(node, `agent-${node.name}`, ['agent', ...args]),
+      startProgram(node, 'controller', ['--name', `bellhop-controller-${node.name}`, ...args]),
+    startAgent: (node, { args = [] } = {}) => startProgram(node, 'agent', args),
     bellhop: (node, args) => node.namespace.exec(nodeProgram('src/cli/main.ts', args)),
     destroy,
     [Symbol.asyncDispose]: destroy,
   }
 }
+
+type ProgramVerb = 'controller' | 'agent'
+
+/** How an administrator installs Bellhop on the control plane, except that its programs are started by the lab. */
+function createInstallation({
+  plane,
+  directory,
+  fromNodes,
+  mustKubectl,
+}: {
+  readonly plane: ControlPlane
+  readonly directory: string
+  readonly fromNodes: { readonly host: string; readonly port: number }
+  readonly mustKubectl: Lab['mustKubectl']
+}): Pick<Lab, 'install' | 'takeTokens' | 'manifest'> & { readonly kubeconfigOf: (verb: ProgramVerb) => string } {
+  const tokens = new Set<ProgramVerb>()
+  const kubeconfigOf = (verb: ProgramVerb): string => path.join(directory, `kubeconfig-${verb}`)
+  const takeTokens = async (): Promise<void> => {
+    for (const verb of ['controller', 'agent'] as const) {
+      const token = await mustKubectl(['create', 'token', `bellhop-${verb}`, '-n', 'bellhop-system', '--duration=2h'])
+      writeFileSync(kubeconfigOf(verb), plane.nodeKubeconfig(fromNodes, token.trim()), { mode: 0o600 })
+      tokens.add(verb)
+    }
+  }
+  return {
+    takeTokens,
+    kubeconfigOf: (verb) => {
+      if (!tokens.has(verb)) throw new Error(`the lab has no token for a ${verb} yet: install Bellhop first`)
+      return kubeconfigOf(verb)
+    },
+    install: async ({ nodeSpeakers } = {}) => {
+      const rights = ['base/controller-rbac', 'base/agent-rbac', ...(nodeSpeakers ? ['node-speakers/rbac'] : [])]
+      for (const file of ['base/namespace', ...rights])
+        await mustKubectl(['apply', '-f', repositoryFile(`deploy/${file}.yaml`)])
+      await mustKubectl(['apply', '-k', repositoryFile('crds')])
+      await mustKubectl(waitForCrds.split(' '))
+      await takeTokens()
+    },
+    manifest: (name) => {
+      const file = repositoryFile(`src/lab/demo/manifests/${name}.yaml`)
+      if (plane.embedded !== undefined) return file
+      const adapted = path.join(directory, `${name}.yaml`)
+      writeFileSync(adapted, plane.adapt(readFileSync(file, 'utf8')))
+      return adapted
+    },
+  }
+}
+
+/** What has to be true before an object of ours can be applied. */
+export const waitForCrds = 'wait --for=condition=Established --timeout=20s crd -l app.kubernetes.io/name=bellhop'
 
 async function startRouters(
   topology: Topology,
@@ -200,6 +255,7 @@ async function startNodes(
     ...deps
   }: {
     readonly client: KubeClient
+    readonly plane: ControlPlane
     readonly clock: Clock
     readonly log: Log
     readonly kubeProxy: ProxyChoice
@@ -213,7 +269,11 @@ async function startNodes(
     const cable = unpluggable(deps.client)
     cables.set(node.name, cable)
     const own = { ...deps, client: cable.client, node }
-    const kubelet = startKubelet({ ...own, network: topology.network, leaseSeconds: nodeLeaseSeconds })
+    const kubelet = startKubelet({
+      ...{ ...own, network: topology.network, leaseSeconds: nodeLeaseSeconds },
+      taints: deps.plane.nodeTaints,
+      ...(deps.plane.namespace === undefined ? {} : { namespace: deps.plane.namespace }),
+    })
     const { program, mode } = kubeProxy
     const podPrefixes = clusterPodPrefixes
     const proxy =

@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { vip4 } from '../../src/lab/demo/stage.ts'
 import type { Probe } from '../../src/lab/demo/story.ts'
-import { agentPort, controllerPort, type Lab, repositoryFile, startLab } from '../../src/lab/lab.ts'
+import { agentPort, controllerPort, type Lab, startLab } from '../../src/lab/lab.ts'
 import type { LabProcess } from '../../src/lab/netns/process.ts'
 import { programsOf } from '../../src/lab/routers/create-router.ts'
 import type { Router } from '../../src/lab/routers/router.ts'
@@ -142,10 +142,8 @@ describeWith({ netns: true, programs }, 'Liveness of nodes', () => {
   beforeAll(async () => {
     const leaves = ['bird', 'frr'] as const
     lab = await startLab({ prefix: 'living', leaves, nodes: 4, clock: systemClock, log: silentLog })
-    await lab.mustKubectl(['apply', '-f', repositoryFile('deploy/base/namespace.yaml')])
-    await lab.mustKubectl(['apply', '-k', repositoryFile('crds')])
-    for (const manifest of ['bgp', 'whoami'])
-      await lab.mustKubectl(['apply', '-f', repositoryFile(`src/lab/demo/manifests/${manifest}.yaml`)])
+    await lab.install()
+    for (const manifest of ['bgp', 'whoami'] as const) await lab.mustKubectl(['apply', '-f', lab.manifest(manifest)])
     await lab.mustKubectl(['scale', 'deployment', 'whoami', '--replicas=4'])
     controller = lab.startController(nodeAt(0))
     controller.onLine((line) => {

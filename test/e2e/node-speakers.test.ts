@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { vip4, vip6 } from '../../src/lab/demo/stage.ts'
 import type { Probe } from '../../src/lab/demo/story.ts'
-import { agentPort, controllerPort, type Lab, repositoryFile, startLab } from '../../src/lab/lab.ts'
+import { agentPort, controllerPort, type Lab, startLab } from '../../src/lab/lab.ts'
 import type { LabProcess } from '../../src/lab/netns/process.ts'
 import { programsOf } from '../../src/lab/routers/create-router.ts'
 import type { Router } from '../../src/lab/routers/router.ts'
@@ -87,12 +87,10 @@ describeWith({ netns: true, programs }, 'Nodes that speak for themselves', () =>
   beforeAll(async () => {
     const neighbor = { addPath: false, bfd: true, password: 'between-racks' }
     lab = await startLab({ prefix: 'nodebgp', leaves: ['frr', 'frr'], neighbor, clock: systemClock, log: silentLog })
-    await lab.mustKubectl(['apply', '-f', repositoryFile('deploy/base/namespace.yaml')])
-    await lab.mustKubectl(['apply', '-k', repositoryFile('crds')])
+    await lab.install({ nodeSpeakers: true })
     const secret = ['create', 'secret', 'generic', 'bgp-node-peers', '-n', 'bellhop-system']
     await lab.mustKubectl([...secret, `--from-literal=password=${neighbor.password}`])
-    for (const manifest of ['bgp', 'whoami'])
-      await lab.mustKubectl(['apply', '-f', repositoryFile(`src/lab/demo/manifests/${manifest}.yaml`)])
+    for (const manifest of ['bgp', 'whoami'] as const) await lab.mustKubectl(['apply', '-f', lab.manifest(manifest)])
     const passwordSecretRef = { name: 'bgp-node-peers' }
     const bfd = { transmitMs: 100, receiveMs: 100 }
     const gracefulRestart = { enabled: true, restartSeconds: 60 }

@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Stage, setStage } from '../../src/lab/demo/stage.ts'
 import { createStory, type Probe } from '../../src/lab/demo/story.ts'
-import { type Lab, repositoryFile, startLab } from '../../src/lab/lab.ts'
+import { type Lab, startLab } from '../../src/lab/lab.ts'
 import { programsOf } from '../../src/lab/routers/create-router.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
@@ -35,10 +35,8 @@ describeWith({ netns: true, programs }, 'Leaves that connect from a range', () =
   beforeAll(async () => {
     lab = await startLab({ prefix: 'range', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
     stage = setStage(lab, createStory({ write: () => {}, clock: systemClock, terminal: false }))
-    await lab.mustKubectl(['apply', '-f', repositoryFile('deploy/base/namespace.yaml')])
-    await lab.mustKubectl(['apply', '-k', repositoryFile('crds')])
-    for (const manifest of ['bgp', 'whoami'])
-      await lab.mustKubectl(['apply', '-f', repositoryFile(`src/lab/demo/manifests/${manifest}.yaml`)])
+    await lab.install()
+    for (const manifest of ['bgp', 'whoami'] as const) await lab.mustKubectl(['apply', '-f', lab.manifest(manifest)])
     await lab.mustKubectl(['delete', 'bgppeer', 'leaf1', 'leaf2'])
     await lab.mustKubectl(['apply', '-f', '-'], { input: rangePeer('leaves', '10.0.0.0/30', 64513) })
     const [node1, node2] = stage.nodes

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { nothingFails, type Stage, setStage, vip4, vip6 } from '../../src/lab/demo/stage.ts'
 import { createStory, type Probe } from '../../src/lab/demo/story.ts'
 import { proxyChoiceOf } from '../../src/lab/kube-proxy/real-kube-proxy.ts'
-import { type Lab, repositoryFile, startLab } from '../../src/lab/lab.ts'
+import { type Lab, startLab } from '../../src/lab/lab.ts'
 import type { LabProcess } from '../../src/lab/netns/process.ts'
 import { programsOf } from '../../src/lab/routers/create-router.ts'
 import { clientAddress } from '../../src/lab/topology/addresses.ts'
@@ -80,10 +80,8 @@ describeWith({ netns: true, programs }, 'Local, from client to server', () => {
   beforeAll(async () => {
     lab = await startLab({ prefix: 'source', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
     stage = setStage(lab, createStory({ write: () => {}, clock: systemClock, terminal: false }))
-    await lab.mustKubectl(['apply', '-f', repositoryFile('deploy/base/namespace.yaml')])
-    await lab.mustKubectl(['apply', '-k', repositoryFile('crds')])
-    for (const manifest of ['bgp', 'whoami'])
-      await lab.mustKubectl(['apply', '-f', repositoryFile(`src/lab/demo/manifests/${manifest}.yaml`)])
+    await lab.install()
+    for (const manifest of ['bgp', 'whoami'] as const) await lab.mustKubectl(['apply', '-f', lab.manifest(manifest)])
     await lab.mustKubectl(['annotate', 'service', 'whoami', 'bellhop.io/endpoint-policy=Serving'])
     await lab.mustKubectl(['delete', 'deployment', 'whoami'])
     for (const { name } of stage.nodes) await lab.mustKubectl(['apply', '-f', '-'], { input: deploymentOn(name) })

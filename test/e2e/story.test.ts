@@ -10,6 +10,7 @@ import { programsOf } from '../../src/lab/routers/create-router.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { describeWith } from '../support/privileges.ts'
+import { labCluster } from './support-named-cluster.ts'
 
 const programs = ['iptables', 'curl', 'kubectl', ...programsOf('bird'), ...programsOf('frr')]
 
@@ -20,10 +21,11 @@ describeWith({ netns: true, programs }, 'From kubectl apply to a client’s requ
   let stage: Stage
 
   beforeAll(async () => {
-    lab = await startLab({ prefix: 'story', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
+    const cluster = await labCluster()
+    lab = await startLab({ prefix: 'story', leaves: ['bird', 'frr'], ...cluster, clock: systemClock, log: silentLog })
     stage = setStage(lab, story)
-  })
-  afterAll(() => lab?.destroy())
+  }, 60_000)
+  afterAll(() => lab?.destroy(), 120_000)
 
   test.each(chapters)('%s', { timeout: 120_000 }, async (_title, chapter) => {
     const before = story.summary()

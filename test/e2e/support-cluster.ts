@@ -18,6 +18,7 @@ import { type Receiver, startReceiver } from '../../src/lab/receiver/receiver.ts
 import { parseAsn, parseRouterId } from '../../src/net/asn.ts'
 import { familyOf, type Ip, parseIp } from '../../src/net/ip.ts'
 import { must } from '../../src/runtime/result.ts'
+import { namedKubeconfig, onNamedCluster } from './support-named-cluster.ts'
 
 export interface ClusterNode {
   readonly name: string
@@ -53,12 +54,8 @@ export interface ApiCluster {
 export const clusterAsn = 64512
 export const leafAsn = 64513
 
-/**
- * The clusters to test on: the embedded one, or the one that KUBECONFIG names. Only `make test-cluster` sets the second variable:
- * many people have a production cluster in KUBECONFIG all day, and no `make test` may touch it.
- */
-export const clusterKinds: readonly ('embedded' | 'of KUBECONFIG')[] =
-  process.env['BELLHOP_TEST_CLUSTER'] === 'yes' ? ['of KUBECONFIG'] : ['embedded']
+/** The clusters to test on: the embedded one, or the one that KUBECONFIG names. */
+export const clusterKinds: readonly ('embedded' | 'of KUBECONFIG')[] = onNamedCluster ? ['of KUBECONFIG'] : ['embedded']
 
 export async function createApiCluster(kind: (typeof clusterKinds)[number]): Promise<ApiCluster> {
   const undo: (() => Promise<unknown>)[] = []
@@ -83,7 +80,7 @@ async function build(
   const run = `e2e-${process.pid}`
   const embedded = kind === 'embedded' ? await startEmbedded(undo) : undefined
   const kubeconfig = path.join(directory, 'kubeconfig')
-  writeFileSync(kubeconfig, embedded?.kubeconfig() ?? (await currentKubeconfig()), { mode: 0o600 })
+  writeFileSync(kubeconfig, embedded?.kubeconfig() ?? (await namedKubeconfig()), { mode: 0o600 })
   // Credential plugins look for their own files at home.
   const kubectl = createKubectl(kubeconfig, embedded === undefined ? homedir() : directory)
   const namespace = `${run}-web`
@@ -128,12 +125,6 @@ async function build(
       return controller
     },
   }
-}
-
-/** What KUBECONFIG means, in one file with nothing outside it: it may name several, and they certificates beside them. */
-async function currentKubeconfig(): Promise<string> {
-  const kubectl = createKubectl(process.env['KUBECONFIG'] ?? '', homedir())
-  return kubectl.must(['config', 'view', '--raw', '--flatten', '--minify'])
 }
 
 async function startEmbedded(undo: (() => Promise<unknown>)[]): Promise<ApiServerHandle> {

@@ -1,7 +1,7 @@
 // A cluster without routers: nodes with agents, a controller on the first, and a client on the nodes' own link whose caches are full. What the
 // tests of layer 2 look at: who carries an address, what the client believes, and what users are told.
 
-import { agentPort, controllerPort, type Lab, repositoryFile, startLab } from '../../src/lab/lab.ts'
+import { agentPort, controllerPort, type Lab, startLab } from '../../src/lab/lab.ts'
 import type { Namespace } from '../../src/lab/netns/namespace.ts'
 import type { LabProcess } from '../../src/lab/netns/process.ts'
 import { lanPrefixes } from '../../src/lab/topology/addresses.ts'
@@ -90,9 +90,8 @@ async function build(lab: Lab, pods: number): Promise<Layer2Lab> {
     },
     { at: topology.lan },
   )
-  await lab.mustKubectl(['apply', '-f', repositoryFile('deploy/base/namespace.yaml')])
-  await lab.mustKubectl(['apply', '-k', repositoryFile('crds')])
-  await lab.mustKubectl(['apply', '-f', repositoryFile('src/lab/demo/manifests/whoami.yaml')])
+  await lab.install()
+  await lab.mustKubectl(['apply', '-f', lab.manifest('whoami')])
   await lab.mustKubectl(['delete', 'service', 'whoami'])
   await lab.mustKubectl(['scale', 'deployment', 'whoami', `--replicas=${pods}`])
   await lab.mustKubectl(['apply', '-f', '-'], { input: JSON.stringify(pool) })

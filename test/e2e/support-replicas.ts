@@ -2,9 +2,10 @@
 // by at every moment, what each neighbour told it, who wrote what to the API server, and what users are told about it all.
 
 import path from 'node:path'
+import type { ApiServerHandle } from '../../src/lab/apiserver/server.ts'
 import { type Stage, setStage, vip4, vip6 } from '../../src/lab/demo/stage.ts'
 import { createStory, type Probe } from '../../src/lab/demo/story.ts'
-import { type Lab, repositoryFile, startLab } from '../../src/lab/lab.ts'
+import { type Lab, startLab } from '../../src/lab/lab.ts'
 import { waitFor } from '../../src/lab/netns/wait.ts'
 import { asList, asNumber, asObject, asText, isObject, parseJson } from '../../src/lab/routers/json.ts'
 import type { Router } from '../../src/lab/routers/router.ts'
@@ -64,10 +65,8 @@ export async function startReplicaLab(): Promise<ReplicaLab> {
   try {
     const stage = setStage(lab, createStory({ write: () => {}, clock: systemClock, terminal: false }))
     const writes = logWrites(lab)
-    await lab.mustKubectl(['apply', '-f', repositoryFile('deploy/base/namespace.yaml')])
-    await lab.mustKubectl(['apply', '-k', repositoryFile('crds')])
-    for (const manifest of ['bgp', 'whoami'])
-      await lab.mustKubectl(['apply', '-f', repositoryFile(`src/lab/demo/manifests/${manifest}.yaml`)])
+    await lab.install()
+    for (const manifest of ['bgp', 'whoami'] as const) await lab.mustKubectl(['apply', '-f', lab.manifest(manifest)])
     await Promise.all([stage.startAgents(), ...stage.nodes.map((node) => stage.startController(node))])
     await becomes('all sessions', stage.sessionsAreUp)
     await becomes('all next hops', stage.leavesHold(stage.nodes))
@@ -134,7 +133,7 @@ function logWrites(lab: Lab): WriteLog {
   const all: LoggedWrite[] = []
   const waiting = new Set<{ readonly matches: (write: LoggedWrite) => boolean; readonly then: () => void }>()
   // A fault that never applies sees every request.
-  const matches: Parameters<Lab['api']['faults']['inject']>[1] = {
+  const matches: Parameters<ApiServerHandle['faults']['inject']>[1] = {
     matches: ({ userAgent, resource, query }) => {
       const replica = /\(controller (\S+)\)/.exec(userAgent)?.[1]
       if (replica === undefined || resource === undefined || readVerbs.has(resource.verb)) return false
@@ -153,6 +152,7 @@ function logWrites(lab: Lab): WriteLog {
       return false
     },
   }
+  if (lab.api === undefined) throw new Error('the writes of replicas are seen at the embedded API server alone')
   lab.api.faults.inject({ kind: 'drop' }, matches)
   return { all: () => [...all], once: (matching, then) => void waiting.add({ matches: matching, then }) }
 }

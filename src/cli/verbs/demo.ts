@@ -10,10 +10,11 @@ import { shellLines, startLab } from '../../lab/lab.ts'
 import { isInstalled, kubectlProgram, missingForLab } from '../../lab/requirements.ts'
 import { silentLog } from '../../runtime/log.ts'
 import { systemClock } from '../../runtime/system-clock.ts'
+import { type LabFlags, labCluster } from './lab.ts'
 
 const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`
 
-export async function demoVerb(): Promise<void> {
+export async function demoVerb(flags: LabFlags): Promise<void> {
   const startMs = systemClock.monotonicMs()
   const story = createStory({
     write: (text) => void process.stdout.write(text),
@@ -26,7 +27,12 @@ export async function demoVerb(): Promise<void> {
     return
   }
   const missing = missingForLab()
-  if (missing.length === 0) await tellLabStory(story)
+  if (missing.length > 0 && flags.cluster !== undefined) {
+    process.stderr.write(`the demo on a cluster needs more than there is here: ${missing.join(', ')}\n`)
+    process.exitCode = 1
+    return
+  }
+  if (missing.length === 0) await tellLabStory(story, flags)
   else {
     story.say(`Not possible here: ${missing.join(', ')}. The demo runs on loopback instead.`)
     await tellLoopbackStory(story)
@@ -38,12 +44,16 @@ export async function demoVerb(): Promise<void> {
   process.exitCode = passed === total ? 0 : 1
 }
 
-async function tellLabStory(story: Story): Promise<void> {
+async function tellLabStory(story: Story, flags: LabFlags): Promise<void> {
   story.chapter('The machines')
   story.say(
     'Three nodes, two leaf routers (BIRD and FRR), an edge router and a client are built in network namespaces ...',
   )
-  const lab = await startLab({ prefix: 'demo', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
+  const cluster = await labCluster(flags)
+  const lab = await startLab({
+    ...{ prefix: 'demo', leaves: ['bird', 'frr'] as const, ...cluster },
+    ...{ clock: systemClock, log: silentLog },
+  })
   const stop = (signal: NodeJS.Signals): void => {
     process.stdout.write(`\n${signal}: everything is taken away again ...\n`)
     void lab.destroy().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))

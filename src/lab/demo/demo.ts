@@ -2,7 +2,7 @@
 // the way, to a cluster in which nothing is left. Each chapter changes one thing and checks what users, routers and clients see.
 
 import type { Ip } from '../../net/ip.ts'
-import { type Lab, repositoryFile } from '../lab.ts'
+import { type Lab, repositoryFile, waitForCrds } from '../lab.ts'
 import { urlOf } from '../topology/client.ts'
 import { type Stage, setStage, vip4, vip6 } from './stage.ts'
 import type { Story } from './story.ts'
@@ -25,26 +25,28 @@ export async function tellStory(lab: Lab, story: Story): Promise<void> {
 /** Changes one thing on the stage and checks what follows. Each builds on those before. */
 export type Chapter = (stage: Stage) => Promise<void>
 
-const manifest = (name: string): string => repositoryFile(`src/lab/demo/manifests/${name}.yaml`)
-
 const allRules = 'iptables-save; ip6tables-save'
 const ingressOf = 'get service whoami -o jsonpath={.status.loadBalancer.ingress[*].ip}'
 const leaderOf = 'get lease bellhop-controller -n bellhop-system -o jsonpath={.spec.holderIdentity}'
 
-const aCluster: Chapter = async ({ story, showRun, kubectlSays }) => {
+const aCluster: Chapter = async ({ story, nodes, showRun, kubectlSays }) => {
+  const names = `nodes ${nodes.map(({ name }) => name).join(' ')}`
   story.say('Three nodes on a LAN with two leaf routers; a client beyond an edge router that spreads over both leaves.')
   await story.check(
     'three nodes are Ready',
-    kubectlSays('get nodes -o jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}', 'True True True'),
+    kubectlSays(`get ${names} -o jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`, 'True True True'),
   )
-  await showRun('get nodes -o wide')
+  await showRun(`get ${names} -o wide`)
 }
 
 const bellhopIsInstalled: Chapter = async ({ lab, story, nodes, showRun, startController }) => {
   story.say('Two controller replicas, on node1 and node2. The agents come later, so that you see what they are for.')
   await showRun(`apply -f ${repositoryFile('deploy/base/namespace.yaml')}`)
   await showRun(`apply -k ${repositoryFile('crds')}`)
-  await showRun('wait --for=condition=Established --timeout=20s crd -l app.kubernetes.io/name=bellhop')
+  await showRun(waitForCrds)
+  for (const rights of ['controller-rbac', 'agent-rbac'])
+    await showRun(`apply -f ${repositoryFile(`deploy/base/${rights}.yaml`)}`)
+  await lab.takeTokens()
   story.command('bellhop controller   # on node1 and on node2')
   await Promise.all([startController(nodes[0]), startController(nodes[1])])
   await story.check('one of the two controllers leads', async () => {
@@ -53,8 +55,8 @@ const bellhopIsInstalled: Chapter = async ({ lab, story, nodes, showRun, startCo
   })
 }
 
-const bgp: Chapter = async ({ story, showRun, sessionsAreUp, kubectlSays }) => {
-  await showRun(`apply -f ${manifest('bgp')}`)
+const bgp: Chapter = async ({ lab, story, showRun, sessionsAreUp, kubectlSays }) => {
+  await showRun(`apply -f ${lab.manifest('bgp')}`)
   await story.check('both leaves have a session with each controller', sessionsAreUp)
   await story.check(
     'the BgpPeers say so',
@@ -64,8 +66,8 @@ const bgp: Chapter = async ({ story, showRun, sessionsAreUp, kubectlSays }) => {
 }
 
 const aService: Chapter = async (stage) => {
-  const { story, nodes, showRun, kubectlSays } = stage
-  await showRun(`apply -f ${manifest('whoami')}`)
+  const { lab, story, nodes, showRun, kubectlSays } = stage
+  await showRun(`apply -f ${lab.manifest('whoami')}`)
   await story.check(`EXTERNAL-IP appears: ${vip4} and ${vip6}`, kubectlSays(ingressOf, `${vip4} ${vip6}`))
   await story.check('three pods on three nodes are ready', async () =>
     (await stage.readyNodes()).length === 3 ? undefined : 'not all pods are ready',
@@ -201,7 +203,7 @@ const theLastPodGoes: Chapter = async (stage) => {
 }
 
 const mistakes: Chapter = async ({ lab, story, nodes, run, leavesHold }) => {
-  const malformed = `apply -f ${manifest('mistakes/malformed')}`
+  const malformed = `apply -f ${repositoryFile('src/lab/demo/manifests/mistakes/malformed.yaml')}`
   story.command(`kubectl ${malformed}   # address 10.0.0.300, AS number 0`)
   await story.check('is refused, with the fields named', async () => {
     const result = await lab.kubectl(malformed.split(' '))
@@ -210,7 +212,7 @@ const mistakes: Chapter = async ({ lab, story, nodes, run, leavesHold }) => {
     const named = ['spec.address', 'spec.asn'].every((field) => result.stderr.includes(field))
     return named ? undefined : 'a field is not named'
   })
-  await run(`apply -f ${manifest('mistakes/no-secret')}`)
+  await run(`apply -f ${repositoryFile('src/lab/demo/manifests/mistakes/no-secret.yaml')}`)
   await story.check('is accepted and says what it waits for', async () => {
     const accepted = 'get bgppeer leaf3 -o jsonpath={.status.conditions[?(@.type=="Accepted")].message}'
     const { stdout } = await lab.kubectl(accepted.split(' '))

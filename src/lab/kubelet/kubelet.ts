@@ -28,6 +28,10 @@ export interface KubeletOptions {
   readonly client: KubeClient
   readonly clock: Clock
   readonly log: Log
+  /** Whose pods it runs; absent: those of all namespaces. */
+  readonly namespace?: string
+  /** Of the Node, from its registration on. */
+  readonly taints?: readonly { readonly key: string; readonly value: string; readonly effect: string }[]
   /** Default 1000. */
   readonly renewIntervalMs?: number
   /** What the Lease promises; default 4. */
@@ -106,7 +110,7 @@ export function startKubelet(options: KubeletOptions): Kubelet {
   const watched = watchCollection({
     client,
     clock,
-    path: '/api/v1/pods',
+    path: options.namespace === undefined ? '/api/v1/pods' : `/api/v1/namespaces/${options.namespace}/pods`,
     query: { fieldSelector: `spec.nodeName=${node.name}` },
     signal: ending.signal,
     onChange: reconcile,

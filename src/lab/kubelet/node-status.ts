@@ -23,6 +23,7 @@ export function createNodeReporter(options: {
   readonly client: KubeClient
   readonly clock: Clock
   readonly leaseSeconds: number
+  readonly taints?: readonly unknown[]
 }): NodeReporter {
   const { node, client, clock } = options
   const now = (): string => new Date(clock.wallMs()).toISOString().replace(/\.\d+Z$/, 'Z')
@@ -57,7 +58,11 @@ export function createNodeReporter(options: {
 
   return {
     register: async () => {
-      const created = await client.request({ method: 'POST', path: '/api/v1/nodes', body: nodeObject(node) })
+      const created = await client.request({
+        method: 'POST',
+        path: '/api/v1/nodes',
+        body: nodeObject(node, options.taints ?? []),
+      })
       if (!created.ok && created.error.status !== 409) return err(created.error)
       const ready = await reportReady()
       if (!ready.ok) return ready
@@ -80,14 +85,14 @@ function isReady(object: RawObject): boolean {
   return conditions.map(asObject).some((condition) => condition?.['type'] === 'Ready' && condition['status'] === 'True')
 }
 
-const nodeObject = (node: LabNode): unknown => ({
+const nodeObject = (node: LabNode, taints: readonly unknown[]): unknown => ({
   apiVersion: 'v1',
   kind: 'Node',
   metadata: {
     name: node.name,
     labels: { 'kubernetes.io/hostname': node.name, 'kubernetes.io/os': 'linux' },
   },
-  spec: { podCIDR: node.podPrefixes.ipv4, podCIDRs: [node.podPrefixes.ipv4, node.podPrefixes.ipv6] },
+  spec: { podCIDR: node.podPrefixes.ipv4, podCIDRs: [node.podPrefixes.ipv4, node.podPrefixes.ipv6], taints },
 })
 
 const nodeStatus = (node: LabNode, now: string): unknown => ({

@@ -27,8 +27,8 @@ export interface RelayOptions {
   readonly port: number
   /** A path for the socket between the halves; at most 100 characters. */
   readonly socketPath: string
-  /** A TCP port on 127.0.0.1 as this process sees it. */
-  readonly targetPort: number
+  /** Where the connections go, as this process reaches it. */
+  readonly target: { readonly host: string; readonly port: number }
 }
 
 export interface Relay {
@@ -39,7 +39,7 @@ export interface Relay {
 export async function startRelay(options: RelayOptions): Promise<Relay> {
   const open = new Set<Socket>()
   const server = createServer({ allowHalfOpen: true }, (outside) => {
-    const target = connect({ host: '127.0.0.1', port: options.targetPort, allowHalfOpen: true })
+    const target = connect({ ...options.target, allowHalfOpen: true })
     for (const socket of [outside, target]) {
       open.add(socket)
       socket.on('close', () => open.delete(socket))

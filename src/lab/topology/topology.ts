@@ -3,7 +3,7 @@
 // proxies, controllers and agents are started by others in the namespaces given out here.
 //
 //   const topology = await createTopology({ prefix: 'demo' })
-//   const apiUrl = await topology.publishApi(port)                       // a port on this process's 127.0.0.1
+//   await topology.publishApi({ host: '127.0.0.1', port })               // as this process reaches it
 //   topology.leaves[0].namespace.kernelName                              // for the router drivers
 //   topology.nodes[0].namespace.spawn(nodeProgram('src/cli/main.ts', ['controller', ...]))
 //   await topology.client.request(vip, { count: 50 })                    // -> by pod, by node, by source address
@@ -95,8 +95,11 @@ export interface Topology extends AsyncDisposable {
   readonly nodes: readonly LabNode[]
   /** The LAN's switch: tcpdump on `br0` in its namespace sees all traffic between leaves and nodes. */
   readonly lan: Bridge
-  /** Makes 127.0.0.1:`port` of this process reachable from the nodes; returns the URL they use (plain HTTP). Once. */
-  readonly publishApi: (port: number) => Promise<string>
+  /** Makes a TCP port that this process reaches reachable from the nodes; returns where they find it. Once. */
+  readonly publishApi: (target: {
+    readonly host: string
+    readonly port: number
+  }) => Promise<{ readonly host: Ip; readonly port: number }>
   /** Removes everything, whatever still runs in it. */
   readonly destroy: () => Promise<void>
 }
@@ -158,16 +161,16 @@ async function build(network: Network, options: TopologyOptions): Promise<Topolo
     leaves,
     nodes,
     lan,
-    publishApi: async (port) => {
+    publishApi: async (target) => {
       if (relay !== undefined) throw new Error('the API server is published already')
       relay = await startRelay({
         namespace: api,
         address: managementServer,
         port: apiPort,
         socketPath: path.join(network.directory, 'api.sock'),
-        targetPort: port,
+        target,
       })
-      return `http://${managementServer}:${apiPort}`
+      return { host: managementServer, port: apiPort }
     },
     destroy,
     [Symbol.asyncDispose]: destroy,

@@ -108,7 +108,9 @@ describeWith({ netns: true, programs: ['curl', 'iptables-restore', 'ip6tables-re
     const server = createServer((request, response) => response.end(`you asked for ${request.url}`))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     try {
-      const url = await topology.publishApi((server.address() as AddressInfo).port)
+      const { port } = server.address() as AddressInfo
+      const published = await topology.publishApi({ host: '127.0.0.1', port })
+      const url = `http://${published.host}:${published.port}`
       for (const { namespace } of topology.nodes)
         expect(await namespace.run(['curl', '-sS', '-m', '2', `${url}/api`])).toBe('you asked for /api')
       const [node] = topology.nodes

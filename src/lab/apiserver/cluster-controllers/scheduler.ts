@@ -37,7 +37,10 @@ export function runScheduler(cluster: Cluster): () => void {
 }
 
 const isPending = (pod: JsonObject): boolean =>
-  (stringAt(pod, 'spec', 'nodeName') ?? '') === '' && !isTerminating(pod) && !hasEnded(pod)
+  (stringAt(pod, 'spec', 'nodeName') ?? '') === '' &&
+  stringAt(pod, 'spec', 'schedulerName') === 'default-scheduler' &&
+  !isTerminating(pod) &&
+  !hasEnded(pod)
 
 const isSchedulable = (node: JsonObject): boolean =>
   isReady(node) && !isTerminating(node) && objectAt(node, 'spec')['unschedulable'] !== true

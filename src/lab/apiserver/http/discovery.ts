@@ -12,10 +12,13 @@ const subresourceVerbs = ['get', 'patch', 'update']
 
 /** Subresources that are created to be answered, by `group/plural`. */
 const answeredSubresources: Readonly<
-  Record<string, { readonly name: string; readonly group: string; readonly kind: string }>
+  Record<string, readonly { readonly name: string; readonly group: string; readonly kind: string }[]>
 > = {
-  '/pods': { name: 'eviction', group: 'policy', kind: 'Eviction' },
-  '/serviceaccounts': { name: 'token', group: 'authentication.k8s.io', kind: 'TokenRequest' },
+  '/pods': [
+    { name: 'binding', group: '', kind: 'Binding' },
+    { name: 'eviction', group: 'policy', kind: 'Eviction' },
+  ],
+  '/serviceaccounts': [{ name: 'token', group: 'authentication.k8s.io', kind: 'TokenRequest' }],
 }
 
 /** GET /api */
@@ -74,7 +77,7 @@ function resourceRows(type: ResourceType): readonly JsonObject[] {
     ...(type.shortNames.length === 0 ? {} : { shortNames: type.shortNames }),
     ...(type.categories.length === 0 ? {} : { categories: type.categories }),
   }
-  const answered = answeredSubresources[type.bucket]
+  const answered = answeredSubresources[type.bucket] ?? []
   const part = (name: string, extra: JsonObject): JsonObject => ({
     name: `${type.plural}/${name}`,
     singularName: '',
@@ -86,9 +89,7 @@ function resourceRows(type: ResourceType): readonly JsonObject[] {
     main,
     ...(type.status ? [part('status', { kind: type.kind })] : []),
     ...(type.scale === undefined ? [] : [part('scale', { group: 'autoscaling', version: 'v1', kind: 'Scale' })]),
-    ...(answered === undefined
-      ? []
-      : [part(answered.name, { group: answered.group, version: 'v1', kind: answered.kind, verbs: ['create'] })]),
+    ...answered.map(({ name, group, kind }) => part(name, { group, version: 'v1', kind, verbs: ['create'] })),
   ]
 }
 
@@ -128,7 +129,7 @@ const scopeOf = (namespaced: boolean): string => (namespaced ? 'Namespaced' : 'C
 
 function aggregatedResource(type: ResourceType): JsonObject {
   const { group: typeGroup, version, kind } = type
-  const answered = answeredSubresources[type.bucket]
+  const answered = answeredSubresources[type.bucket] ?? []
   const part = (subresource: string, responseKind: JsonObject, verbs = subresourceVerbs): JsonObject => ({
     subresource,
     responseKind,
@@ -137,9 +138,7 @@ function aggregatedResource(type: ResourceType): JsonObject {
   const parts = [
     ...(type.status ? [part('status', { group: typeGroup, version, kind })] : []),
     ...(type.scale === undefined ? [] : [part('scale', { group: 'autoscaling', version: 'v1', kind: 'Scale' })]),
-    ...(answered === undefined
-      ? []
-      : [part(answered.name, { group: answered.group, version: 'v1', kind: answered.kind }, ['create'])]),
+    ...answered.map(({ name, group, kind }) => part(name, { group, version: 'v1', kind }, ['create'])),
   ]
   return {
     resource: type.plural,

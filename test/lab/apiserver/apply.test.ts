@@ -1,5 +1,6 @@
 // Server-side apply over HTTP: who owns what, what a second applier may do, and what an applier's silence takes away.
 import { beforeAll, describe, expect, test } from 'vitest'
+import { mergedOrder } from '../../../src/lab/apiserver/apply/merge.ts'
 import type { JsonObject } from '../../../src/lab/apiserver/json.ts'
 import { type Answer, apiForFile, widget, widgetCrd, widgets } from './support.ts'
 
@@ -198,4 +199,19 @@ test('ports of a Service are known by port and protocol, and allocations are nob
       'f:type': {},
     },
   })
+})
+
+// Each line was read off kube-apiserver v1.36.2.
+test.each([
+  ['c', 'a,b,c', 'a,b,c'],
+  ['b,c', 'a,b,c', 'a,b,c'],
+  ['a,b,c', 'c,b,a', 'c,b,a'],
+  ['c,b,a,x', 'a,b,c', 'a,x,b,c'],
+  ['a,x,b,c', 'd,a,c,b', 'd,a,x,c,b'],
+  ['d,a,x,c,b', 'y,a,z', 'd,y,a,x,c,b,z'],
+  ['c,b,a', 'x', 'c,b,a,x'],
+  ['', 'b,a', 'b,a'],
+])('keyed items %s and, applied to them, %s become %s', (before, wanted, merged) => {
+  const items = (text: string): readonly string[] => text.split(',').filter((item) => item !== '')
+  expect(mergedOrder(items(before), items(wanted)).join()).toBe(merged)
 })

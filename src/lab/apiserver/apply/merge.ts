@@ -6,7 +6,7 @@ import type { TypeNode } from '../schema/type-node.ts'
 import { elementsOf } from './elements.ts'
 import { emptySet, type FieldSet, isEmpty } from './field-set.ts'
 
-/** `live` with everything that `config` sets. Items of `config` that `live` lacks follow in the order of `config`. */
+/** `live` with everything that `config` sets. Items of a list stand in the order of `config`, the others between them as before. */
 export function merge(live: Json | undefined, config: Json | undefined, type: TypeNode): Json | undefined {
   if (config === undefined) return live
   const before = elementsOf(live, type)
@@ -16,9 +16,46 @@ export function merge(live: Json | undefined, config: Json | undefined, type: Ty
   const keep = (element: string, value: Json | undefined): void => {
     if (value !== undefined) merged.set(element, value)
   }
-  for (const [element, part] of before) keep(element, merge(part.value, wanted.get(element)?.value, part.type))
-  for (const [element, part] of wanted) if (!before.has(element)) keep(element, part.value)
+  const order = isArray(config)
+    ? mergedOrder([...before.keys()], [...wanted.keys()])
+    : new Set([...before.keys(), ...wanted.keys()])
+  for (const element of order) {
+    const was = before.get(element)
+    const set = wanted.get(element)
+    keep(element, was === undefined ? set?.value : merge(was.value, set?.value, was.type))
+  }
   return assemble(merged, isArray(config))
+}
+
+/**
+ * The items of both lists, once each: those that are wanted in the order in which they are, the others after the one that they
+ * followed. As kube-apiserver 1.36 orders them.
+ */
+export function mergedOrder(before: readonly string[], wanted: readonly string[]): readonly string[] {
+  const known = new Set(before)
+  const isWanted = new Set(wanted)
+  const shared = wanted.filter((element) => known.has(element))
+  const placed = new Set<string>()
+  const order: string[] = []
+  let sharedAt = 0
+  let at = 0
+  const place = (element: string): void => {
+    placed.add(element)
+    order.push(element)
+    if (shared[sharedAt] === element) sharedAt++
+  }
+  for (const element of wanted) {
+    for (; at < before.length; at++) {
+      const other = before[at] ?? ''
+      // What is wanted later waits for its turn, unless it is the next that both lists have: new items go before that.
+      if (isWanted.has(other) && !placed.has(other) && (other === element || other === shared[sharedAt])) break
+      if (!isWanted.has(other)) place(other)
+    }
+    if (before[at] === element) at++
+    place(element)
+  }
+  for (const other of before.slice(at)) if (!isWanted.has(other)) place(other)
+  return order
 }
 
 /**

@@ -1,9 +1,9 @@
-// Field numbers of the built-in types that kubectl sends as protocol buffers: what its typed commands (`create deployment`,
-// `auth can-i`, `drain`...) put into a request. Everything else it sends as JSON. A field that is not listed is refused, so that
+// Field numbers of the built-in types that clients send as protocol buffers: what kubectl's typed commands (`create deployment`,
+// `auth can-i`, `drain`...) and the controllers written with client-go put into a request. Everything else they send as JSON. A field that is not listed is refused, so that
 // nothing is lost in silence. Source: the wire contract of Kubernetes' API types (their generated.proto files).
 
 /**
- * `string`, `bool`, `int`, `bytes`, `time`, `quantity`, `intOrString` or a message; in brackets repeated, in braces a map from
+ * `string`, `bool`, `int`, `bytes`, `json`, `time`, `microTime`, `quantity`, `intOrString` or a message; in brackets repeated, in braces a map from
  * string. `bool?` and `int?` are pointers, whose zero is a value; plain zeros and empty strings stand for absent fields.
  */
 export type WireFields = Readonly<Record<number, readonly [name: string, type: string]>>
@@ -26,6 +26,16 @@ export const wireTypes: Readonly<Record<string, WireFields>> = {
     12: ['annotations', '{string}'],
     13: ['ownerReferences', '[OwnerReference]'],
     14: ['finalizers', '[string]'],
+    17: ['managedFields', '[ManagedFieldsEntry]'],
+  },
+  ManagedFieldsEntry: {
+    1: ['manager', 'string'],
+    2: ['operation', 'string'],
+    3: ['apiVersion', 'string'],
+    4: ['time', 'time'],
+    6: ['fieldsType', 'string'],
+    7: ['fieldsV1', 'json'],
+    8: ['subresource', 'string'],
   },
   OwnerReference: {
     1: ['kind', 'string'],
@@ -60,7 +70,23 @@ export const wireTypes: Readonly<Record<string, WireFields>> = {
   ServiceAccount: { ...metadata, 4: ['automountServiceAccountToken', 'bool?'] },
 
   Service: { ...metadata, 2: ['spec', 'ServiceSpec'], 3: ['status', 'ServiceStatus'] },
-  ServiceStatus: { 1: ['loadBalancer', 'Empty'] },
+  ServiceStatus: { 1: ['loadBalancer', 'LoadBalancerStatus'], 2: ['conditions', '[Condition]'] },
+  LoadBalancerStatus: { 1: ['ingress', '[LoadBalancerIngress]'] },
+  LoadBalancerIngress: {
+    1: ['ip', 'string'],
+    2: ['hostname', 'string'],
+    3: ['ipMode', 'string'],
+    4: ['ports', '[PortStatus]'],
+  },
+  PortStatus: { 1: ['port', 'int'], 2: ['protocol', 'string'], 3: ['error', 'string'] },
+  Condition: {
+    1: ['type', 'string'],
+    2: ['status', 'string'],
+    3: ['observedGeneration', 'int'],
+    4: ['lastTransitionTime', 'time'],
+    5: ['reason', 'string'],
+    6: ['message', 'string'],
+  },
   ServiceSpec: {
     1: ['ports', '[ServicePort]'],
     2: ['selector', '{string}'],
@@ -80,6 +106,7 @@ export const wireTypes: Readonly<Record<string, WireFields>> = {
     20: ['allocateLoadBalancerNodePorts', 'bool?'],
     21: ['loadBalancerClass', 'string'],
     22: ['internalTrafficPolicy', 'string'],
+    23: ['trafficDistribution', 'string'],
   },
   ServicePort: {
     1: ['name', 'string'],
@@ -88,6 +115,32 @@ export const wireTypes: Readonly<Record<string, WireFields>> = {
     4: ['targetPort', 'intOrString'],
     5: ['nodePort', 'int'],
     6: ['appProtocol', 'string'],
+  },
+
+  Event: {
+    ...metadata,
+    2: ['involvedObject', 'ObjectReference'],
+    3: ['reason', 'string'],
+    4: ['message', 'string'],
+    5: ['source', 'EventSource'],
+    6: ['firstTimestamp', 'time'],
+    7: ['lastTimestamp', 'time'],
+    8: ['count', 'int'],
+    9: ['type', 'string'],
+    10: ['eventTime', 'microTime'],
+    12: ['action', 'string'],
+    14: ['reportingComponent', 'string'],
+    15: ['reportingInstance', 'string'],
+  },
+  EventSource: { 1: ['component', 'string'], 2: ['host', 'string'] },
+  ObjectReference: {
+    1: ['kind', 'string'],
+    2: ['namespace', 'string'],
+    3: ['name', 'string'],
+    4: ['uid', 'string'],
+    5: ['apiVersion', 'string'],
+    6: ['resourceVersion', 'string'],
+    7: ['fieldPath', 'string'],
   },
 
   Deployment: { ...metadata, 2: ['spec', 'DeploymentSpec'], 3: ['status', 'DeploymentStatus'] },

@@ -110,8 +110,12 @@ function decodeValue(type: string, value: bigint | Buffer): Json | undefined {
       return number === 0 ? undefined : number
     case 'int?':
       return number
+    case 'json':
+      return decodeRawJson(asBytes(value))
     case 'time':
-      return decodeTime(asBytes(value))
+      return decodeTime(asBytes(value), { fraction: false })
+    case 'microTime':
+      return decodeTime(asBytes(value), { fraction: true })
     case 'quantity':
       return asBytes(readFields(asBytes(value)).find((field) => field.number === 1)?.value).toString()
     case 'intOrString':
@@ -124,11 +128,32 @@ function decodeValue(type: string, value: bigint | Buffer): Json | undefined {
 }
 
 /** Statuses and the like are written out even when nothing is in them. */
-const optionalWhenEmpty = new Set(['Empty', 'ObjectMeta', 'ResourceRequirements', 'DeploymentStrategy'])
+const optionalWhenEmpty = new Set([
+  'Empty',
+  'ObjectMeta',
+  'ResourceRequirements',
+  'DeploymentStrategy',
+  'LoadBalancerStatus',
+])
 
-function decodeTime(bytes: Buffer): string | undefined {
-  const seconds = readFields(bytes).find((field) => field.number === 1)?.value
-  return typeof seconds === 'bigint' ? new Date(Number(seconds) * 1000).toISOString().replace('.000Z', 'Z') : undefined
+/** FieldsV1 { 1: JSON text }. */
+function decodeRawJson(bytes: Buffer): Json {
+  const text = asBytes(readFields(bytes).find((field) => field.number === 1)?.value).toString()
+  try {
+    return JSON.parse(text) as Json
+  } catch {
+    throw malformed('managedFields hold what is no JSON')
+  }
+}
+
+/** RFC 3339 from whole seconds and nanoseconds; a MicroTime shows six digits of the fraction, a Time none. */
+function decodeTime(bytes: Buffer, { fraction }: { readonly fraction: boolean }): string | undefined {
+  const fields = new Map(readFields(bytes).map(({ number, value }) => [number, value]))
+  const seconds = fields.get(1)
+  if (typeof seconds !== 'bigint') return undefined
+  const second = new Date(Number(seconds) * 1000).toISOString().slice(0, 19)
+  if (!fraction) return `${second}Z`
+  return `${second}.${String(Math.floor(Number(fields.get(2) ?? 0n) / 1000)).padStart(6, '0')}Z`
 }
 
 function decodeIntOrString(bytes: Buffer): Json {

@@ -1,10 +1,11 @@
 // The routers of the cluster benchmarks, in a thread of their own so that the API server's work does not delay their clocks: BGP
-// neighbours that count paths and note when each change came. They read UPDATEs without the product's decoder (only IPv4 with
-// path ids is ever sent here). The same thread watches EndpointSlices as a bystander: the moment at which any client could know.
+// neighbours that count paths and note when each change came. They read UPDATEs without the product's decoder (only IPv4 host routes
+// are ever sent here, with path ids by a speaker that can). The same thread watches EndpointSlices as a bystander: the moment at which any client could know.
 
 import { get } from 'node:http'
 import { createServer, type Socket } from 'node:net'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { decodeMessage } from '../src/bgp/packet/decode.ts'
 import { encodeMessage } from '../src/bgp/packet/encode.ts'
 import { createFramer } from '../src/bgp/packet/framing.ts'
 import { afiSafiOf, openingCodec } from '../src/bgp/packet/message.ts'
@@ -50,6 +51,8 @@ export interface Routers {
 interface WorkerData {
   readonly addresses: readonly string[]
   readonly asns: readonly number[]
+  /** Of all of them; absent: any that is free. */
+  readonly port?: number
 }
 
 /** Starts one router an address. */
@@ -122,11 +125,26 @@ function open(asn: number, routerId: number): Uint8Array {
 const vipText = (prefix: number): string =>
   `${prefix >>> 24}.${(prefix >>> 16) & 255}.${(prefix >>> 8) & 255}.${prefix & 255}`
 
-/** Calls back for each path id and host prefix in `bytes` (RFC 7911 section 3). */
-function eachNlri(bytes: DataView, from: number, to: number, found: (prefix: number, pathId: number) => void): void {
-  for (let at = from; at < to; at += 9) {
-    if (bytes.getUint8(at + 4) !== 32) throw new Error('not a host route with a path id')
-    found(bytes.getUint32(at + 5), bytes.getUint32(at))
+/** Whether the other side's OPEN offers to send several paths a prefix; the OPEN of these routers agrees to it. */
+function sendsPathIds(openMessage: Uint8Array): boolean {
+  const decoded = decodeMessage(openMessage, openingCodec)
+  if (!decoded.ok || decoded.message.type !== 'OPEN') throw new Error('not an OPEN that can be read')
+  return decoded.message.capabilities.some(
+    (capability) =>
+      capability.type === 'add-path' && capability.families.some(({ afi, mode }) => afi === 1 && mode !== 'receive'),
+  )
+}
+
+/** Calls back for each host prefix in `bytes`, and its path id if it has one (RFC 4271 section 4.3, RFC 7911 section 3). */
+function eachNlri(
+  bytes: DataView,
+  { from, to, pathIds }: { readonly from: number; readonly to: number; readonly pathIds: boolean },
+  found: (prefix: number, pathId: number) => void,
+): void {
+  const idBytes = pathIds ? 4 : 0
+  for (let at = from; at < to; at += idBytes + 5) {
+    if (bytes.getUint8(at + idBytes) !== 32) throw new Error('not a host route')
+    found(bytes.getUint32(at + idBytes + 1), pathIds ? bytes.getUint32(at) : 0)
   }
 }
 
@@ -135,6 +153,7 @@ function accept(socket: Socket, peer: number, asn: number): void {
   const held = new Map<number, Set<number>>()
   let paths = 0
   let bytes = 0
+  let pathIds = false
   const keepalive = encodeMessage({ type: 'KEEPALIVE' }, openingCodec)
   const timer = setInterval(() => socket.write(keepalive), 25_000)
   socket.setNoDelay(true)
@@ -159,7 +178,10 @@ function accept(socket: Socket, peer: number, asn: number): void {
       if (framed.type === 'error') throw new Error(framed.error.reason)
       const message = framed.bytes
       const type = message[18]
-      if (type === openType) socket.write(keepalive)
+      if (type === openType) {
+        pathIds = sendsPathIds(message)
+        socket.write(keepalive)
+      }
       if (type !== updateType) continue
       updates++
       if (message.length === endOfRibBytes) {
@@ -169,14 +191,14 @@ function accept(socket: Socket, peer: number, asn: number): void {
       const view = new DataView(message.buffer, message.byteOffset, message.length)
       const attributesAt = 21 + view.getUint16(19)
       const nlriAt = attributesAt + 2 + view.getUint16(attributesAt)
-      eachNlri(view, 21, attributesAt, (prefix, pathId) => {
+      eachNlri(view, { from: 21, to: attributesAt, pathIds }, (prefix, pathId) => {
         const ids = held.get(prefix)
         if (ids?.delete(pathId)) paths--
         if (ids?.size === 0) held.delete(prefix)
         withdrawn++
         if (touched.size < touchedMax) touched.add(prefix)
       })
-      eachNlri(view, nlriAt, message.length, (prefix, pathId) => {
+      eachNlri(view, { from: nlriAt, to: message.length, pathIds }, (prefix, pathId) => {
         const ids = held.get(prefix) ?? new Set<number>()
         held.set(prefix, ids)
         if (!ids.has(pathId)) paths++
@@ -241,7 +263,7 @@ async function list(urls: readonly string[]): Promise<void> {
 }
 
 if (!isMainThread && parentPort !== null) {
-  const { addresses, asns } = workerData as WorkerData
+  const { addresses, asns, port = 0 } = workerData as WorkerData
   parentPort.on('message', (command: Command) => {
     if (command.type === 'watch') watch(command.url)
     else void list(command.urls)
@@ -251,7 +273,7 @@ if (!isMainThread && parentPort !== null) {
       (address, peer) =>
         new Promise<number>((resolve) => {
           const server = createServer((socket) => accept(socket, peer, asns[peer] ?? 0))
-          server.listen(0, address, () => {
+          server.listen(port, address, () => {
             const bound = server.address()
             resolve(typeof bound === 'object' && bound !== null ? bound.port : 0)
           })

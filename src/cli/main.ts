@@ -6,6 +6,7 @@ import type { AgentFlags } from './verbs/agent.ts'
 import type { ControllerFlags } from './verbs/controller.ts'
 import type { LabFlags } from './verbs/lab.ts'
 import type { MigrateFlags } from './verbs/migrate.ts'
+import type { UninstallFlags } from './verbs/uninstall.ts'
 import { version } from './version.ts'
 
 /** Never from the environment: whoever wants a cluster of theirs used for this says so. */
@@ -82,6 +83,17 @@ function createProgram(): Command {
     .addOption(optionOf(settings.serviceClass))
     .addOption(optionOf(settings.defaultClass))
     .action(async (flags: MigrateFlags) => (await import('./verbs/migrate.ts')).migrateVerb(flags))
+
+  program
+    .command('uninstall')
+    .description(
+      'take finalizers, conditions and addresses of ours off all Services, and the Vips away; before or after kubectl delete -k',
+    )
+    .addOption(optionOf(settings.kubeconfig))
+    .addOption(optionOf(settings.namespace))
+    .option('--keep-addresses', 'leave the addresses in the Services, for whoever serves them next')
+    .option('--dry-run', 'say what would be done, and do nothing')
+    .action(async (flags: UninstallFlags) => (await import('./verbs/uninstall.ts')).uninstallVerb(flags))
 
   program
     .command('demo')

@@ -16,7 +16,7 @@ function bellhop(args: readonly string[], env: Readonly<Record<string, string>> 
   return systemExec(node, rest, { env: { KUBECONFIG: '', ...env }, timeoutMs: 30_000 })
 }
 
-const verbs = ['controller', 'agent', 'crds', 'replay', 'migrate', 'demo', 'lab', 'version']
+const verbs = ['controller', 'agent', 'crds', 'replay', 'migrate', 'uninstall', 'demo', 'lab', 'version']
 
 describe('what bellhop prints', () => {
   test('--help names every verb', async () => {

@@ -16,6 +16,9 @@ export const renderBase = (): readonly JsonObject[] => render('deploy/base')
 /** The same of the overlay whose agents may speak BGP. */
 export const renderNodeSpeakers = (): readonly JsonObject[] => render('deploy/node-speakers')
 
+/** The Job that cleans up, and its rights. */
+export const renderUninstall = (): readonly JsonObject[] => render('deploy/uninstall')
+
 const render = (folder: string): readonly JsonObject[] =>
   documents(execFileSync('kubectl', ['kustomize', path.join(repositoryRoot, folder)], { encoding: 'utf8' }))
 

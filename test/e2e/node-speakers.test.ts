@@ -1,5 +1,6 @@
 // Nodes that speak BGP for themselves, to routers that take one path a VIP: a FRR leaf has a session with each of three nodes, with
-// MD5, BFD and graceful restart; the other leaf has one with the controller beside it. What the leaves' kernels forward by is what counts.
+// MD5, BFD and graceful restart; the other leaf has one, with BFD, with the controller that shares a host with the first of them. What
+// the leaves' kernels forward by is what counts.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { vip4, vip6 } from '../../src/lab/demo/stage.ts'
@@ -26,6 +27,12 @@ interface Session {
   readonly state: string
   readonly announced?: number
   readonly bfd?: string
+}
+
+interface Condition {
+  readonly type: string
+  readonly status: string
+  readonly message: string
 }
 
 describeWith({ netns: true, programs }, 'Nodes that speak for themselves', () => {
@@ -72,6 +79,17 @@ describeWith({ netns: true, programs }, 'Nodes that speak for themselves', () =>
         ? undefined
         : `BgpPeer ${peer}: ${sessionsSummary} ${state} ${message}`
     }
+  const conditionOf = async (peer: string, type: string): Promise<Condition | undefined> =>
+    ((await statusOf(`bgppeer ${peer}`))['conditions'] as readonly Condition[]).find((each) => each.type === type)
+  const isWatched =
+    (peer: string): Probe =>
+    async () => {
+      const states = (await sessionsOf(peer)).map(({ bfd }) => bfd)
+      const condition = await conditionOf(peer, 'PathWatched')
+      return states.every((state) => state === 'Up') && condition?.status === 'True'
+        ? undefined
+        : `${states.join()} ${condition?.message}`
+    }
   const all =
     (...probes: readonly Probe[]): Probe =>
     async () => {
@@ -95,7 +113,7 @@ describeWith({ netns: true, programs }, 'Nodes that speak for themselves', () =>
     const bfd = { transmitMs: 100, receiveMs: 100 }
     const gracefulRestart = { enabled: true, restartSeconds: 60 }
     await patchPeer('leaf1', { speaker: 'node', passwordSecretRef, bfd, gracefulRestart })
-    await patchPeer('leaf2', { passwordSecretRef })
+    await patchPeer('leaf2', { passwordSecretRef, bfd })
     lab.startController(nodeAt(0))
     await Promise.all(lab.topology.nodes.map(startAgent))
     await becomes('the controller', isReady(nodeAt(0), controllerPort))
@@ -120,13 +138,29 @@ describeWith({ netns: true, programs }, 'Nodes that speak for themselves', () =>
       const told = [...((announcedTo ?? []) as readonly string[])].sort().join()
       return told === 'leaf1,leaf2' ? undefined : `told: ${told}`
     })
-    await becomes('BFD', async () => {
-      const states = (await sessionsOf('leaf1')).map(({ bfd }) => bfd)
-      return states.every((state) => state === 'Up') ? undefined : states.join()
-    })
+    // The controller and the agent of the first node, too, which share UDP port 3784.
+    for (const peer of ['leaf1', 'leaf2']) await becomes(`BFD of ${peer}`, isWatched(peer))
     const { failed, byNode } = await client.request(vip4, { count: 60 })
     expect(failed).toBe(0)
     expect([...byNode.keys()].sort()).toEqual(nodes.map(({ name }) => name))
+  })
+
+  test('a router that the controller is to speak with, too, stays with the node, and the BgpPeer says why', {
+    timeout,
+  }, async () => {
+    const { spec } = await get('bgppeer leaf1')
+    const twin = {
+      ...{ apiVersion: 'bellhop.io/v1alpha1', kind: 'BgpPeer', metadata: { name: 'leaf1-again' } },
+      spec: { ...(spec as Readonly<Record<string, unknown>>), speaker: 'controller', nodeSelector: undefined },
+    }
+    await lab.mustKubectl(['apply', '-f', '-'], { input: JSON.stringify(twin) })
+    await becomes('the reason', async () => {
+      const message = (await conditionOf('leaf1-again', 'Established'))?.message
+      return message?.includes('another program of this host has the session with') ? undefined : message
+    })
+    await becomes('the statuses', all(summary('leaf1', '3/3'), isWatched('leaf1')))
+    await lab.mustKubectl(['delete', 'bgppeer', 'leaf1-again'])
+    await becomes('all next hops', forwards(lab.routers[0], lab.topology.nodes))
   })
 
   test('a node without an endpoint is no leg, and keeps its session', { timeout }, async () => {

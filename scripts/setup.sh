@@ -21,7 +21,8 @@ if ! cmp -s package-lock.json "$stamp"; then
   cp package-lock.json "$stamp"
 fi
 
-debian=(iproute2 iptables nftables ipset conntrack procps kmod curl jq tcpdump bird2 frr gobgpd openbgpd exabgp tshark)
+debian=(iproute2 iptables nftables ipset conntrack procps kmod curl jq tcpdump bird2 frr gobgpd openbgpd exabgp tshark
+  firewalld dbus ufw)
 if [ "${1-}" = debian ]; then
   missing=()
   for package in "${debian[@]}"; do
@@ -44,6 +45,8 @@ if [ "${1-}" = debian ]; then
     for package in "${missing[@]}"; do
       apt-get install -y -qq --no-install-recommends "$package" >"$work/apt.log" 2>&1 ||
         say "could not install $package: $(grep -m1 '^E:' "$work/apt.log" || tail -n1 "$work/apt.log")"
+      # A firewall may not start with the next boot either.
+      case $package in firewalld | ufw) systemctl --quiet disable "$package" 2>/dev/null || true ;; esac
     done
   fi
 fi

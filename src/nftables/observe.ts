@@ -128,10 +128,17 @@ function spellTerm(term: unknown): string {
 function observedRule(rule: Item): ObservedRule {
   const expressions = (asList(rule['expr']) ?? []).map(asObject).filter((expression) => expression !== undefined)
   const target = expressions.map((expression) => asText(asObject(expression['jump'])?.['target'])).find(Boolean)
-  const conditional = expressions.some((expression) => 'match' in expression || 'limit' in expression)
+  const matches = expressions.map((expression) => asObject(expression['match'])).filter((match) => match !== undefined)
+  const conditional = matches.length > 0 || expressions.some((expression) => 'limit' in expression)
+  const accepts = expressions.some((expression) => 'accept' in expression)
   return {
     handle: Number(rule['handle']),
     isJump: target === openingChain,
+    acceptsTranslated:
+      accepts && matches.every(isTranslated) && !expressions.some((expression) => 'limit' in expression),
     refusesAll: !conditional && expressions.some((expression) => 'drop' in expression || 'reject' in expression),
   }
 }
+
+const isTranslated = ({ op, left, right }: Item): boolean =>
+  (op === 'in' || op === '==') && asText(asObject(asObject(left)?.['ct'])?.['key']) === 'status' && right === 'dnat'

@@ -26,6 +26,8 @@ export interface ObservedRule {
   readonly isJump: boolean
   /** Drops or rejects whatever reaches it. */
   readonly refusesAll: boolean
+  /** Accepts every connection that was translated, as firewalld does unless it is told otherwise. */
+  readonly acceptsTranslated: boolean
 }
 
 /** What of ours stands in a table. */
@@ -63,8 +65,12 @@ export const isIptables = ({ family, name, chain }: ForwardChain): boolean =>
 /** Tables worth a closer look. */
 export const mayClose = (chain: ForwardChain): boolean => !isIptables(chain) && !leftAlone(chain)
 
-const closes = ({ policy, rules }: ObservedTable['forward'][number]): boolean =>
-  policy === 'drop' || rules.some(({ refusesAll }) => refusesAll)
+// A chain that lets through what was translated before it closes needs nothing of ours; its owner, which may be the only one that can
+// write there, has seen to it.
+function closes({ policy, rules }: ObservedTable['forward'][number]): boolean {
+  const decisive = rules.find(({ refusesAll, acceptsTranslated }) => refusesAll || acceptsTranslated)
+  return decisive === undefined ? policy === 'drop' : decisive.refusesAll
+}
 
 /** The tables that must be opened, by their closing chains. */
 export const closedTables = (tables: readonly ObservedTable[]): readonly ObservedTable[] =>

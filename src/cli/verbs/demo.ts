@@ -1,7 +1,7 @@
 // `bellhop demo`: the story in network namespaces, or its shorter form on loopback where there are none.
 
 import { cpSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import path from 'node:path'
 import { tellStory } from '../../lab/demo/demo.ts'
 import { tellLoopbackStory } from '../../lab/demo/loopback.ts'
@@ -16,8 +16,10 @@ const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`
 
 export async function demoVerb(flags: LabFlags): Promise<void> {
   const startMs = systemClock.monotonicMs()
+  // What the story says of a lab that is being taken away is not the story any more.
+  const ended = new AbortController()
   const story = createStory({
-    write: (text) => void process.stdout.write(text),
+    write: (text) => void (ended.signal.aborted || process.stdout.write(text)),
     clock: systemClock,
     terminal: process.stdout.isTTY === true && process.env['TERM'] !== 'dumb',
   })
@@ -32,11 +34,12 @@ export async function demoVerb(flags: LabFlags): Promise<void> {
     process.exitCode = 1
     return
   }
-  if (missing.length === 0) await tellLabStory(story, flags)
+  if (missing.length === 0) await tellLabStory(story, flags, ended)
   else {
     story.say(`Not possible here: ${missing.join(', ')}. The demo runs on loopback instead.`)
     await tellLoopbackStory(story)
   }
+  if (ended.signal.aborted) return
   const { passed, total } = story.summary()
   process.stdout.write(
     `\n(${seconds(systemClock.monotonicMs() - startMs)})\ndemo: ${passed} of ${total} checks passed\n`,
@@ -44,7 +47,7 @@ export async function demoVerb(flags: LabFlags): Promise<void> {
   process.exitCode = passed === total ? 0 : 1
 }
 
-async function tellLabStory(story: Story, flags: LabFlags): Promise<void> {
+async function tellLabStory(story: Story, flags: LabFlags, ended: AbortController): Promise<void> {
   story.chapter('The machines')
   story.say(
     'Three nodes, two leaf routers (BIRD and FRR), an edge router and a client are built in network namespaces ...',
@@ -56,7 +59,8 @@ async function tellLabStory(story: Story, flags: LabFlags): Promise<void> {
   })
   const stop = (signal: NodeJS.Signals): void => {
     process.stdout.write(`\n${signal}: everything is taken away again ...\n`)
-    void lab.destroy().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+    ended.abort()
+    void lab.destroy().finally(() => process.exit(128 + constants.signals[signal]))
   }
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
@@ -65,7 +69,8 @@ async function tellLabStory(story: Story, flags: LabFlags): Promise<void> {
     for (const line of shellLines(lab)) story.command(line)
     await tellStory(lab, story)
     const { passed, total } = story.summary()
-    if (passed < total) story.say(`The logs of all programs are in ${keepLogs(lab.topology.network.directory)}.`)
+    if (passed < total && !ended.signal.aborted)
+      story.say(`The logs of all programs are in ${keepLogs(lab.topology.network.directory)}.`)
   } finally {
     process.off('SIGINT', stop)
     process.off('SIGTERM', stop)

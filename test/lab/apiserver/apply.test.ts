@@ -69,6 +69,23 @@ test('sets and keyed lists of two appliers are united', async () => {
   expect(body['spec']).toMatchObject({ tags: ['p', 'q'], ports: [{ port: 80 }, { port: 90 }] })
 })
 
+test.each([
+  ['abc', 'cab', 'cab'],
+  ['abx', 'ba', 'bxa'],
+  ['axb', 'ba', 'xba'],
+  ['ax', 'na', 'nax'],
+  ['xa', 'na', 'xna'],
+  ['xy', 'ab', 'xyab'],
+])(
+  'a list with %s in which somebody else applies %s is %s: in his order, with the others as early as may be',
+  async (live, applied, merged) => {
+    const name = `order-${live}-${applied}`
+    await apply('x', name, { tags: [...live] })
+    const { body } = await apply('y', name, { tags: [...applied] })
+    expect(body['spec']).toMatchObject({ tags: [...merged] })
+  },
+)
+
 describe('a conflict', () => {
   test('names the field and the other applier, in the words that kubectl explains', async () => {
     await apply('x', 'contested', { size: 1 })

@@ -1,7 +1,8 @@
 // `bellhop lab`: the demo's world, kept until Ctrl-C, for trying things by hand.
 
+import path from 'node:path'
 import { flattenedKubeconfig } from '../../lab/control-plane/named-cluster.ts'
-import { type LabOptions, startLab } from '../../lab/lab.ts'
+import { type Lab, type LabOptions, shellLines, startLab } from '../../lab/lab.ts'
 import { missingForLab } from '../../lab/requirements.ts'
 import { silentLog } from '../../runtime/log.ts'
 import { systemClock } from '../../runtime/system-clock.ts'
@@ -16,7 +17,7 @@ export const labCluster = async ({ cluster }: LabFlags): Promise<Pick<LabOptions
   cluster === undefined ? {} : { cluster: { kubeconfig: await flattenedKubeconfig(cluster) } }
 
 export async function labVerb(flags: LabFlags): Promise<void> {
-  const missing = await missingForLab()
+  const missing = missingForLab()
   if (missing.length > 0) {
     process.stderr.write(`the lab needs more than there is here: ${missing.join(', ')}\n`)
     process.exitCode = 1
@@ -26,6 +27,9 @@ export async function labVerb(flags: LabFlags): Promise<void> {
     process.once('SIGINT', () => resolve())
     process.once('SIGTERM', () => resolve())
   })
+  process.stdout.write(
+    'Three nodes, two leaf routers, an edge router and a client are built in network namespaces ...\n',
+  )
   const cluster = await labCluster(flags)
   await using lab = await startLab({
     ...{ prefix: 'lab', leaves: ['bird', 'frr'] as const, ...cluster },
@@ -35,16 +39,38 @@ export async function labVerb(flags: LabFlags): Promise<void> {
   const [node1, node2] = lab.topology.nodes
   for (const node of [node1, node2]) if (node !== undefined) lab.startController(node)
   for (const node of lab.topology.nodes) lab.startAgent(node)
-  const { directory } = lab.topology.network
-  process.stdout.write(`The lab is up. In another terminal:
-
-  export KUBECONFIG=${directory}/kubeconfig
-  kubectl apply -f ${lab.manifest('bgp')} -f ${lab.manifest('whoami')}
-  kubectl get bgppeers,vips,services
-  ip netns list            # leaf1 (BIRD), leaf2 (FRR), node1 to node3, client
-  ls ${directory}          # logs of everything
-
-Ctrl-C takes it all away again.
-`)
+  process.stdout.write(welcome(lab))
   await ended
+  process.stdout.write('The lab is taken away ...\n')
+}
+
+/** What a newcomer can do, in lines to paste. */
+function welcome(lab: Lab): string {
+  const { topology, routers } = lab
+  const lines = (entries: readonly (readonly [command: string, meaning: string])[]): string =>
+    entries.map(([command, meaning]) => `  # ${meaning}\n  ${command}\n`).join('')
+  const inside = topology.client.namespace.commandLine
+  const [node1] = topology.nodes
+  const nodeEntries: [string, string][] =
+    node1 === undefined ? [] : [[node1.namespace.commandLine(['bash']), 'a shell on a node; node2 and node3 likewise']]
+  return `The lab is up: node1 to node3 with agents, controllers on node1 and node2. In another terminal, as root:
+
+${shellLines(lab)
+  .map((line) => `  ${line}\n`)
+  .join('')}
+  kubectl apply -f ${lab.manifest('bgp')} -f ${lab.manifest('whoami')}
+  kubectl get bgppeers,vippools,vips,services -o wide
+
+${lines([
+  [inside(['curl', '-s', 'http://203.0.113.10/']), 'the client asks the Service for the first time'],
+  [inside(['bash']), 'a shell at the client'],
+  ...nodeEntries,
+  ...routers.flatMap(({ name, kind, namespace, operator }): [string, string][] =>
+    operator === undefined ? [] : [[namespace.commandLine(operator.shell), `the command line of ${name} (${kind})`]],
+  ),
+  ['kubectl annotate pod <name> lab.bellhop.io/ready=false', 'a pod becomes unready'],
+  [`tail -f ${path.join(topology.network.directory, '*.log')}`, 'what controllers and agents log'],
+])}
+Ctrl-C here takes it all away again.
+`
 }

@@ -1,6 +1,7 @@
 // The Node object and its Lease, as a kubelet keeps them: registered at the start, Ready renewed for as long as the kubelet
 // lives. That a node is dead is for the cluster to conclude from the silence.
 
+import { release } from 'node:os'
 import type { KubeClient } from '../../k8s/client.ts'
 import { asList, asObject, type RawObject } from '../../k8s/json.ts'
 import type { KubeError } from '../../k8s/kube-error.ts'
@@ -101,6 +102,13 @@ const nodeStatus = (node: LabNode, now: string): unknown => ({
     { type: 'InternalIP', address: node.address.ipv6 },
     { type: 'Hostname', address: node.name },
   ],
+  nodeInfo: {
+    kernelVersion: release(),
+    operatingSystem: 'linux',
+    osImage: 'a network namespace',
+    containerRuntimeVersion: 'processes://1',
+    kubeletVersion: 'v1.32.0+lab',
+  },
   capacity: { cpu: '1', memory: '1Gi', pods: '110' },
   allocatable: { cpu: '1', memory: '1Gi', pods: '110' },
   conditions: [

@@ -17,7 +17,6 @@ import type { RequestInfo } from '../src/lab/apiserver/http/request-info.ts'
 import { type JsonObject, stringAt } from '../src/lab/apiserver/json.ts'
 import { type ApiServerHandle, startApiServer } from '../src/lab/apiserver/server.ts'
 import { freePort } from '../src/lab/loopback/programs.ts'
-import { measureAgent } from './cluster-agent.ts'
 import {
   bellhopNamespace,
   configurationObjects,
@@ -500,7 +499,6 @@ async function main(): Promise<void> {
     for (const [name, scenario] of Object.entries(scenarios))
       if (only === undefined || only.includes(name)) await scenario(bench, controller)
     await controller.stop()
-    if (only === undefined || only.includes('agent')) await measureAgent({ ...bench, line })
     rmSync(directory, { recursive: true, force: true })
   } finally {
     await routers.stop()

@@ -9,6 +9,7 @@
 // koffi stays a package: it finds its native library by its own place in node_modules, so both are copied to dist/node_modules,
 // without the sources. Which architectures are copied depends on what npm has installed, i.e. on the machine that builds.
 import { cpSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { builtinModules } from 'node:module'
 import path from 'node:path'
 import { build, type Plugin } from 'esbuild'
 
@@ -57,7 +58,7 @@ export async function bundle(options: BundleOptions): Promise<Bundle> {
     banner: {
       js: "import { createRequire as bundleRequire } from 'node:module'; const require = bundleRequire(import.meta.url);",
     },
-    plugins: [workerUrls(workers), versionOnly(root)],
+    plugins: [workerUrls(workers), versionOnly(root), lazyBuiltins],
     metafile: true,
     logLevel: 'warning',
   })
@@ -118,6 +119,22 @@ function versionOnly(root: string): Plugin {
       })
     },
   }
+}
+
+// An ES module that imports a module of Node's gets every export of it evaluated, and some exports are getters that load what they
+// name: of node:http all of fetch and WebSocket, of node:crypto WebCrypto, of node:util a parser of arguments. Asked for in the way
+// of CommonJS they stay getters, and a process has in memory what it uses.
+const lazyBuiltins: Plugin = {
+  name: 'lazy-builtins',
+  setup(plugin) {
+    plugin.onResolve({ filter: new RegExp(`^(node:)?(${builtinModules.join('|')})$`) }, ({ path: name }) => ({
+      path: name.startsWith('node:') ? name : `node:${name}`,
+      namespace: 'lazy-builtins',
+    }))
+    plugin.onLoad({ filter: /.*/, namespace: 'lazy-builtins' }, ({ path: name }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(name)})`,
+    }))
+  },
 }
 
 function copyKoffi(root: string, outputFolder: string): void {

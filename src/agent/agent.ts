@@ -25,6 +25,7 @@ import { type Annotations, createNodeLease, type NodeLease } from './node-lease.
 import { type NodeLiveness, startNodeLiveness } from './node-liveness.ts'
 import { followNodePeers, type NodePeers } from './node-peers.ts'
 import { type NodeRules, startNodeRules } from './node-rules.ts'
+import { followNodeVips, type NodeVips } from './node-vips.ts'
 import { type Claim, claimNode } from './only-agent.ts'
 
 export interface AgentConfig {
@@ -100,13 +101,13 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     log.warn({ event: 'clock-jumped', seconds })
     tell({ type: 'clock-jumped', seconds })
   })
-  const parts = await startParts(config, { ...deps, client, signal }, tell)
+  const parts = startParts(config, { ...deps, client, signal }, tell)
   let server: StatusServer | undefined
   try {
     if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, statusSources(parts), log)
     log.info({ event: 'agent-started', node, httpPort: server?.port ?? 0, version: config.version })
     const ended = Promise.all([parts.rules.ended, parts.layer2.ended]).then(() => {})
-    const died = [parts.liveness, parts.nodePeers].flatMap((part) => (part === undefined ? [] : [part.died]))
+    const died = parts.nodePeers === undefined ? [] : [parts.nodePeers.died]
     await Promise.race([boundedAfter(signal, goodbyeMs, ended, clock), ...died])
   } finally {
     ending.abort()
@@ -123,6 +124,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
 
 interface AgentParts {
   readonly lease: NodeLease
+  readonly vips: NodeVips
   readonly rules: NodeRules
   readonly layer2: Layer2Keeper
   /** Absent where the configuration says no. */
@@ -132,13 +134,14 @@ interface AgentParts {
 
 type PartDeps = AgentDeps & { readonly client: KubeClient }
 
-async function startParts(config: AgentConfig, deps: PartDeps, tell: (news: NodeNews) => void): Promise<AgentParts> {
+function startParts(config: AgentConfig, deps: PartDeps, tell: (news: NodeNews) => void): AgentParts {
   const { namespace, node, layer2HoldSeconds: holdSeconds } = config
   const lease = createNodeLease({ ...deps, namespace, node, renewSeconds: leaseRenewSeconds(holdSeconds) })
-  const rules = await startNodeRules({ ...deps, namespace, rules: config, onNews: tell, renew: lease.renew })
+  const vips = followNodeVips(deps)
+  const rules = startNodeRules({ ...deps, vips, rules: config, onNews: tell, renew: lease.renew })
   const liveness = config.bfd ? startNodeLiveness({ ...deps, namespace, renew: lease.renew }) : undefined
   const layer2 = startLayer2({
-    ...{ ...deps, node, holdSeconds, store: rules.vips, heartbeat: lease },
+    ...{ ...deps, node, holdSeconds, vips, heartbeat: lease },
     hearsController: () => liveness?.hears() ?? false,
   })
   const nodePeers = config.nodeBgp
@@ -154,16 +157,16 @@ async function startParts(config: AgentConfig, deps: PartDeps, tell: (news: Node
   }
   const others = [liveness, nodePeers].flatMap((part) => (part === undefined ? [] : [part.annotations]))
   lease.begin([rules.annotations, links, ...others])
-  return { lease, rules, layer2, liveness, nodePeers }
+  return { lease, vips, rules, layer2, liveness, nodePeers }
 }
 
-const statusSources = ({ rules, layer2, liveness, nodePeers }: AgentParts): StatusSources => ({
+const statusSources = ({ vips, rules, layer2, liveness, nodePeers }: AgentParts): StatusSources => ({
   unhealthy: () => undefined,
   notReady: () => rules.notReady() ?? nodePeers?.notReady(),
   metrics: createAgentMetrics(
     () => ({
       ...rules.facts(),
-      apiConnected: rules.apiConnected(),
+      apiConnected: vips.facts().phase === 'watching',
       sessions: nodePeers?.sessions() ?? new Map(),
       layer2: layer2.facts(),
     }),

@@ -1,17 +1,16 @@
 // The agent's part in layer 2: which VIPs are this node's, and how certain that is. Wiring only.
 
-import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { Heartbeat } from '../k8s/heartbeat.ts'
-import type { ClusterView } from '../k8s/objects.ts'
 import { keepLayer2, type Layer2Deps, type Layer2Keeper, type OwnedVip } from '../layer2/keeper.ts'
 import { systemKernelFacts } from '../layer2/kernel-facts.ts'
 import { openNativePacketSocket } from '../layer2/native-packets.ts'
+import type { NodeVip, NodeVips } from './node-vips.ts'
 
 export interface AgentLayer2Options extends Pick<Layer2Deps, 'exec' | 'clock' | 'log' | 'signal'> {
   readonly node: string
   /** How long the node answers on without any sign of the control plane. */
   readonly holdSeconds: number
-  readonly store: Pick<ClusterStore, 'view' | 'synced' | 'onChange' | 'confirm'>
+  readonly vips: Pick<NodeVips, 'all' | 'synced' | 'onChange' | 'confirm'>
   readonly heartbeat: Pick<Heartbeat, 'facts' | 'renew'>
   /** A controller is heard at this moment. */
   readonly hearsController: () => boolean
@@ -28,7 +27,7 @@ export const leaseRenewSeconds = (holdSeconds: number): number => Math.floor((ho
 
 /** Keeps what this node owns. */
 export function startLayer2(options: AgentLayer2Options): Layer2Keeper {
-  const { node, store, heartbeat, clock } = options
+  const { node, vips, heartbeat, clock } = options
   const keeper = keepLayer2(
     { holdMs: options.holdSeconds * 1000 },
     {
@@ -36,22 +35,22 @@ export function startLayer2(options: AgentLayer2Options): Layer2Keeper {
       openSocket: openNativePacketSocket,
       kernel: systemKernelFacts,
       provenMs: () => (options.hearsController() ? clock.monotonicMs() : heartbeat.facts().renewedMonotonicMs),
-      confirm: () => store.confirm(['Vip']),
+      confirm: vips.confirm,
       onChange: () => heartbeat.renew(),
     },
   )
   const tell = (): void => {
-    if (store.synced()) keeper.setVips(ownedBy(node, store.view()))
+    if (vips.synced()) keeper.setVips(ownedBy(node, vips.all()))
   }
-  store.onChange(tell)
+  vips.onChange(tell)
   tell()
   return keeper
 }
 
 /** The VIPs that the leader has given to the node. */
-export const ownedBy = (node: string, { vips }: Pick<ClusterView, 'vips'>): readonly OwnedVip[] =>
-  [...vips.values()].flatMap(({ address, layer2, meta }) =>
-    layer2?.node !== node || meta.deleting
+export const ownedBy = (node: string, vips: Iterable<NodeVip>): readonly OwnedVip[] =>
+  [...vips].flatMap(({ rules: { address }, layer2, deleting }) =>
+    layer2?.node !== node || deleting
       ? []
       : [{ address, interface: layer2.interface, ...(layer2.from === undefined ? {} : { from: layer2.from }) }],
   )

@@ -1,10 +1,10 @@
 // The agent's answer to the controllers' BFD, by which they see within a second that the node is gone. Wiring of the keys, the
-// controllers' Leases and the thread that speaks.
+// controllers' Leases and the sessions.
 
 import type { KubeClient } from '../k8s/client.ts'
 import { watchHeartbeats } from '../k8s/heartbeat.ts'
 import type { BfdObservation } from '../liveness/bfd-core.ts'
-import { createBfdThread } from '../liveness/bfd-thread.ts'
+import { createBfdHere } from '../liveness/bfd-here.ts'
 import { answerControllers } from '../liveness/controller-answer.ts'
 import { watchKeys } from '../liveness/key-watch.ts'
 import { agentAnnotation, agentAnnotationValue, livenessPorts } from '../liveness/watched-sessions.ts'
@@ -28,8 +28,6 @@ export interface NodeLiveness {
   readonly hears: () => boolean
   readonly observe: () => Promise<BfdObservation | undefined>
   readonly annotations: () => Annotations
-  /** Rejects when the thread dies, which only a new process mends. */
-  readonly died: Promise<never>
   /** Tells the controllers that the end is intended. */
   readonly stop: () => Promise<void>
 }
@@ -39,14 +37,13 @@ export function startNodeLiveness({ renew, ...base }: NodeLivenessOptions): Node
   const keys = watchKeys(base)
   keys.onChange(renew)
   const ports = { local: livenessPorts.agent, remote: livenessPorts.controller }
-  const thread = createBfdThread({ ports, log: base.log })
+  const bfd = createBfdHere({ ...base, ports })
   const heartbeats = watchHeartbeats({ ...base, labelSelector: 'bellhop.io/role=controller' })
-  const { hears } = answerControllers({ ...base, keys, heartbeats, bfd: thread })
+  const { hears } = answerControllers({ ...base, keys, heartbeats, bfd })
   return {
     hears,
-    observe: thread.observe,
+    observe: bfd.observe,
     annotations: () => ({ [agentAnnotation]: agentAnnotationValue, ...keys.annotations() }),
-    died: thread.died,
-    stop: thread.stop,
+    stop: bfd.stop,
   }
 }

@@ -1,8 +1,8 @@
 // The agent's first duty: the node lets traffic for exactly the VIPs through, and its Lease says up to which version of them that is
-// true. Wiring of the Vips, what keeps the rules, and what is attested of them.
+// true. Wiring of what keeps the rules and what is attested of them.
 
-import { readFile } from 'node:fs/promises'
-import { rulesOfVips, type VipRules } from '../datapath/desired.ts'
+import { readFileSync } from 'node:fs'
+import { sortRules, type VipRules } from '../datapath/desired.ts'
 import {
   type KeeperDeps,
   type KeeperFacts,
@@ -10,16 +10,12 @@ import {
   type KeeperOptions,
   keepForwardRules,
 } from '../datapath/keeper.ts'
-import type { KubeClient } from '../k8s/client.ts'
-import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
-import type { Random } from '../runtime/clock.ts'
 import { createAttestation } from './attestation.ts'
 import type { Annotations } from './node-lease.ts'
+import type { NodeVips } from './node-vips.ts'
 
 export interface NodeRulesOptions extends Pick<KeeperDeps, 'exec' | 'clock' | 'log' | 'signal' | 'generation'> {
-  readonly client: KubeClient
-  readonly namespace: string
-  readonly random: Random
+  readonly vips: NodeVips
   readonly rules: KeeperOptions
   readonly onNews: (news: KeeperNews) => void
   /** Renews the Lease: what `annotations` says has changed. */
@@ -27,11 +23,7 @@ export interface NodeRulesOptions extends Pick<KeeperDeps, 'exec' | 'clock' | 'l
 }
 
 export interface NodeRules {
-  /** The Vips, for whoever else needs them on this node. */
-  readonly vips: ClusterStore
   readonly facts: () => KeeperFacts
-  /** Vips are being watched now. */
-  readonly apiConnected: () => boolean
   /** What is still waited for. The API server's absence later on is no reason: the rules stand. */
   readonly notReady: () => string | undefined
   readonly annotations: () => Annotations
@@ -43,10 +35,10 @@ export interface NodeRules {
   readonly ended: Promise<void>
 }
 
-/** Begins to follow the Vips, and changes nothing on the node before all of them are known. */
-export async function startNodeRules(options: NodeRulesOptions): Promise<NodeRules> {
-  const { client, namespace, clock, random, log, signal, renew, onNews } = options
-  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
+/** Changes nothing on the node before all Vips are known. */
+export function startNodeRules(options: NodeRulesOptions): NodeRules {
+  const { vips, clock, signal, renew, onNews } = options
+  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
   const attestation = createAttestation<readonly VipRules[]>({ bootId, clock, signal, renew })
   const listeners: (() => void)[] = []
   const keeper = keepForwardRules(options.rules, {
@@ -60,25 +52,18 @@ export async function startNodeRules(options: NodeRulesOptions): Promise<NodeRul
       for (const listener of listeners) listener()
     },
   })
-  const vips = createClusterStore({
-    ...{ client, namespace, clock, random, log, signal },
-    kinds: ['Vip'],
-    // Where the traffic goes and who was told is of no interest here, and is most of a Vip and most of its changes.
-    select: { Vip: { withoutStatus: true } },
-    // Fleets of agents start at once: a list that a cache may answer is good enough for rules.
-    consistency: 'cache',
-  })
+  let sorted: readonly VipRules[] = []
   vips.onChange(() => {
-    if (!vips.synced()) return
-    const rules = rulesOfVips(vips.view().vips.values())
-    const addresses = rules.map(({ address }) => address)
-    attestation.asked(rules, vips.facts().kinds.get('Vip')?.resourceVersion ?? '0', addresses)
-    keeper.setVips(rules)
+    sorted = sortRules(
+      Array.from(vips.all(), ({ rules }) => rules),
+      sorted,
+    )
+    const addresses = sorted.map(({ address }) => address)
+    attestation.asked(sorted, vips.facts().resourceVersion, addresses)
+    keeper.setVips(sorted)
   })
   return {
-    vips,
     facts: keeper.facts,
-    apiConnected: () => vips.facts().kinds.get('Vip')?.phase === 'watching',
     notReady: () => {
       const { lastSyncMs, lastError } = keeper.facts()
       if (lastError !== undefined) return lastError.message

@@ -19,25 +19,19 @@ export interface VipRules {
   readonly ports: readonly VipPort[]
 }
 
-/** The VIPs, sorted by address. */
-export const rulesOfVips = (vips: Iterable<Vip>): readonly VipRules[] =>
-  [...vips].map(rulesOf).sort((a, b) => compareIp(a.address, b.address))
+/** Sorted by address. `before`: what was sorted last, so that ten thousand of which few changed are hardly compared. */
+export function sortRules(rules: Iterable<VipRules>, before: readonly VipRules[] = []): readonly VipRules[] {
+  const rest = new Set(rules)
+  const kept = before.filter((vip) => rest.delete(vip))
+  return [...kept, ...rest].sort((a, b) => compareIp(a.address, b.address))
+}
 
 /** Whether two sets ask for the same; nearly all of what is asked for again is the very same value. */
 export const sameRules = (a: readonly VipRules[], b: readonly VipRules[]): boolean =>
   a === b ||
   (a.length === b.length && a.every((vip, i) => vip === b[i] || JSON.stringify(vip) === JSON.stringify(b[i])))
 
-/** A Vip that did not change keeps its rules, so that ten thousand of them cost what the changed ones cost. */
-const known = new WeakMap<Vip, VipRules>()
-
-function rulesOf(vip: Vip): VipRules {
-  const rules = known.get(vip) ?? rulesOfVip(vip)
-  known.set(vip, rules)
-  return rules
-}
-
-const rulesOfVip = ({ address, services }: Vip): VipRules => ({
+export const rulesOfVip = ({ address, services }: Pick<Vip, 'address' | 'services'>): VipRules => ({
   address,
   ports: services.flatMap(({ ports, sourceRanges = [] }) => ports.map((port) => ({ ...port, sourceRanges }))),
 })

@@ -2,10 +2,10 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { bfdDiagnostics } from '../bfd/packet.ts'
 import type { BfdSessionConfig } from '../bfd/session-config.ts'
 import type { Log } from '../runtime/log.ts'
 import type { BfdObservation, BfdTidings } from './bfd-core.ts'
+import { logTidings } from './tidings-log.ts'
 import type { LivenessCommand, LivenessMessage, LivenessWorkerData } from './worker.ts'
 import { livenessWorkerUrl } from './worker-url.ts'
 
@@ -64,15 +64,7 @@ export function createBfdThread({ ports, log }: BfdThreadOptions): BfdThread {
       return
     }
     const { tidings } = message
-    for (const { key, from, to, diagnostic, remoteState } of tidings.changes)
-      log.debug({
-        event: 'liveness-session',
-        with: key,
-        ...{ from, to, remoteState },
-        because: bfdDiagnostics[diagnostic] ?? `diagnostic ${diagnostic}`,
-      })
-    for (const { key, reason } of tidings.errors)
-      if (reason !== undefined) log.warn({ event: 'liveness-session-failing', with: key, reason })
+    logTidings(log, tidings)
     for (const listener of listeners) listener(tidings)
   })
   return {

@@ -4,9 +4,9 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { BfdSessionConfig } from '../bfd/session-config.ts'
 import { createUdpTransport } from '../bfd/udp-transport.ts'
-import type { Random } from '../runtime/clock.ts'
 import { systemClock } from '../runtime/system-clock.ts'
 import { type BfdObservation, type BfdTidings, createBfdCore } from './bfd-core.ts'
+import { unguessable as random } from './unguessable.ts'
 
 /** What the main thread passes on as `workerData`. */
 export interface LivenessWorkerData {
@@ -24,10 +24,6 @@ export type LivenessMessage =
 
 const port = parentPort
 if (port === null) throw new Error('the liveness worker runs as a worker thread')
-
-// Discriminators must not be guessed (RFC 5880 section 9).
-const word = new Uint32Array(1)
-const random: Random = () => (crypto.getRandomValues(word)[0] ?? 0) / 2 ** 32
 
 const say = (message: LivenessMessage): void => port.postMessage(message)
 

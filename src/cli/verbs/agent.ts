@@ -10,6 +10,7 @@ import type { LogLevel } from '../../runtime/log.ts'
 import { systemClock } from '../../runtime/system-clock.ts'
 import { credentialsFrom } from '../credentials.ts'
 import { runProcess } from '../process.ts'
+import { staySmall } from '../small-process.ts'
 import { version } from '../version.ts'
 
 export interface AgentFlags {
@@ -31,8 +32,9 @@ export interface AgentFlags {
   readonly cleanup?: true
 }
 
-export const agentVerb = (flags: AgentFlags): Promise<void> =>
-  runProcess('agent', flags, async ({ log, signal }) => {
+export function agentVerb(flags: AgentFlags): Promise<void> {
+  staySmall()
+  return runProcess('agent', flags, async ({ log, signal }) => {
     if (flags.cleanup) {
       const outcome = await runAgentCleanup({ clock: systemClock, exec: systemExec, log })
       if (!outcome.ok) throw new Error(outcome.error.message)
@@ -63,3 +65,4 @@ export const agentVerb = (flags: AgentFlags): Promise<void> =>
       },
     )
   })
+}

@@ -21,7 +21,7 @@ if ! cmp -s package-lock.json "$stamp"; then
   cp package-lock.json "$stamp"
 fi
 
-debian=(iproute2 iptables nftables ipset conntrack procps kmod curl jq tcpdump bird2 frr gobgpd openbgpd exabgp tshark
+debian=(iproute2 iptables nftables ipset conntrack procps kmod curl jq openssl tcpdump bird2 frr gobgpd openbgpd exabgp tshark
   firewalld dbus ufw)
 if [ "${1-}" = debian ]; then
   missing=()

@@ -6,7 +6,7 @@ import { migrate, type Product } from '../migrate/migrate.ts'
 import type { Migrated, Note } from '../migrate/types.ts'
 
 /** On what stands in for a foreign object: the object that it was made of, for people. */
-export const adoptedAnnotation = 'bellhop.io/adopted-from'
+const adoptedAnnotation = 'bellhop.io/adopted-from'
 
 /** What the conversion says of one foreign object. */
 export interface AdoptionNote extends Note {

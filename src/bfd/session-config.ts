@@ -106,7 +106,7 @@ export const placeKey = ({ hops, family, address, zone, peer }: BfdPlace): strin
 export type BfdListening = 'at-all' | 'by-peer'
 
 /** Where the packets of the session arrive, with a socket for each peer. */
-export const placeByPeer = (config: BfdSessionConfig): BfdPlace => {
+const placeByPeer = (config: BfdSessionConfig): BfdPlace => {
   const { remoteAddress, localAddress, zone, bgpPort } = config
   return {
     hops: pathOf(config).hops,

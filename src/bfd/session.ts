@@ -55,7 +55,7 @@ export type BfdAction =
 export type BfdStep = readonly [BfdSession, readonly BfdAction[]]
 
 /** Section 6.8.3: not faster than one packet a second while the session is not up. */
-export const slowTx = 1_000_000
+const slowTx = 1_000_000
 const diagnosticDetectionExpired = 1
 const diagnosticNeighborDown = 3
 const diagnosticAdminDown = 7

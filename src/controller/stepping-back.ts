@@ -19,7 +19,7 @@ export interface Standing {
 }
 
 /** Path of the status server. */
-export const standingPath = '/standing'
+const standingPath = '/standing'
 
 export interface SteppingBackOptions {
   /** When the API server last took our word, monotonic; undefined = never yet. */

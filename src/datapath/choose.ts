@@ -17,8 +17,6 @@ export type DatapathBackend = Backend | { readonly name: 'nftables'; readonly be
 
 export type DatapathError = IptablesError | NftablesError
 
-export const backendChoices = ['auto', 'nft', 'legacy', 'nftables'] as const satisfies readonly BackendChoice[]
-
 /** The back end for this node. Creates nothing. */
 export async function chooseBackend(
   choice: BackendChoice,

@@ -29,10 +29,6 @@ export function programsOf(backend: Pick<Backend, 'infix'>, family: IpFamily): P
   return { save: `${stem}-save`, restore: `${stem}-restore` }
 }
 
-/** Text of a flag or a configuration, or undefined when it names no back end. */
-export const parseBackendChoice = (text: string): BackendName | 'auto' | undefined =>
-  text === 'auto' || text === 'nft' || text === 'legacy' ? text : undefined
-
 /** The back end that was asked for, whatever the node uses. Refused when its programs are missing. */
 export async function chosenBackend(name: BackendName, exec: Exec): Promise<Result<Backend, IptablesError>> {
   const infix = name === 'nft' ? '-nft' : '-legacy'

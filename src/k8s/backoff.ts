@@ -7,7 +7,7 @@ export interface BackoffBounds {
 }
 
 /** API machinery's own numbers: 800 ms doubling to 30 s. */
-export const defaultBackoff: BackoffBounds = { baseMs: 800, capMs: 30_000 }
+const defaultBackoff: BackoffBounds = { baseMs: 800, capMs: 30_000 }
 
 /**
  * The delay before attempt number `attempt` (1 = first retry), between half of the exponential value and all of it.

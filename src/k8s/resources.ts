@@ -10,7 +10,7 @@ export interface Resource {
   readonly namespaced: boolean
 }
 
-export const bellhopApiVersion = 'bellhop.io/v1alpha1'
+const bellhopApiVersion = 'bellhop.io/v1alpha1'
 
 const ours = (kind: Kind, plural: string): Resource => ({
   kind,

@@ -41,7 +41,7 @@ export type AddressChange =
   | { readonly type: 'remove'; readonly address: Ip; readonly interface: string }
 
 /** Nothing that lives longer is ours. */
-export const lifetimeMaxSeconds = 60
+const lifetimeMaxSeconds = 60
 
 /** IFNAMSIZ without the terminating zero: a label is no longer than a name. */
 const labelMax = 15

@@ -2,7 +2,7 @@
 // ours any more. An address has a lifetime that reaches no further than the proof that we are still its owner (see `provenMs`), so that
 // the kernel takes it away when this agent dies, hangs, or is cut off. Nothing is touched before the first complete list.
 
-import { familyOf, type Ip } from '../net/ip.ts'
+import type { Ip } from '../net/ip.ts'
 import type { CancelTimer, Clock } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
 import type { Log } from '../runtime/log.ts'
@@ -95,7 +95,7 @@ const confirmMs = 3_000
 const contestDelayMs = 300
 const contestMemoryMs = 60_000
 /** So long a node that could not take a VIP goes on saying so after the VIP has gone to another one: nobody gives it back meanwhile. */
-export const avoidMs = 60_000
+const avoidMs = 60_000
 /** Rounds in a row of which nothing came: the node cannot be given anything. */
 const failedRoundsMax = 2
 
@@ -453,11 +453,4 @@ function within(work: Promise<void>, ms: number, clock: Clock): Promise<boolean>
       () => resolve(false),
     )
   })
-}
-
-/** Families of what a node owns, for metrics. */
-export const countByFamily = (addresses: Iterable<Ip>): Readonly<Record<'IPv4' | 'IPv6', number>> => {
-  const counts = { IPv4: 0, IPv6: 0 }
-  for (const address of addresses) counts[familyOf(address)]++
-  return counts
 }

@@ -46,11 +46,11 @@ export interface Layer2Node extends NodeLinks {
 }
 
 export const linksAnnotation = 'bellhop.io/links'
-export const holdsAnnotation = 'bellhop.io/layer2-holds'
+const holdsAnnotation = 'bellhop.io/layer2-holds'
 /** For how many seconds the node answers on without any sign of the control plane. */
 export const holdSecondsAnnotation = 'bellhop.io/layer2-hold-seconds'
 export const refusalsAnnotation = 'bellhop.io/layer2-refusals'
-export const answersForAllAnnotation = 'bellhop.io/answers-for-all'
+const answersForAllAnnotation = 'bellhop.io/answers-for-all'
 
 /** Refusals that are told; more than these are one trouble, not many. */
 const refusalsMax = 200

@@ -24,9 +24,9 @@ import {
 } from './key-ring.ts'
 
 /** In Bellhop's own namespace. */
-export const livenessSecretName = 'bellhop-liveness'
+const livenessSecretName = 'bellhop-liveness'
 /** On the Leases of replicas and agents: which keys the holder has, never their values. */
-export const keysAnnotation = 'bellhop.io/liveness-keys'
+const keysAnnotation = 'bellhop.io/liveness-keys'
 
 export interface KeyWatchOptions {
   readonly client: KubeClient

@@ -38,7 +38,7 @@ export type Liveness = ReadonlyMap<string, Life>
 export const noLiveness: Liveness = new Map()
 
 /** So many silent agents are a failure of the network or of nodes, whatever their share, as long as others are heard. */
-export const silentMax = 2
+const silentMax = 2
 
 /**
  * What is known after the event. `detectionMs` is how long an agent is silent before its session falls; sessions that fall within

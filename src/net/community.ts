@@ -20,7 +20,7 @@ export type ParsedCommunity =
   | { readonly kind: 'large'; readonly value: LargeCommunity }
 
 /** IANA "BGP Well-known Communities", by the names operators use. */
-export const wellKnownCommunities: Readonly<Record<string, Community>> = {
+const wellKnownCommunities: Readonly<Record<string, Community>> = {
   'no-export': 0xffff_ff01 as Community,
   'no-advertise': 0xffff_ff02 as Community,
   'no-export-subconfed': 0xffff_ff03 as Community,

@@ -59,7 +59,7 @@ const leftAlone = (table: TableName): boolean =>
   /^(kube-|cali|cilium|antrea|flannel|kindnet)/i.test(table.name)
 
 /** Whether iptables made it: then it is opened by iptables. */
-export const isIptables = ({ family, name, chain }: ForwardChain): boolean =>
+const isIptables = ({ family, name, chain }: ForwardChain): boolean =>
   family !== 'inet' && name === 'filter' && chain === 'FORWARD'
 
 /** Tables worth a closer look. */

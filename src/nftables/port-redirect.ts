@@ -41,7 +41,7 @@ export interface PortRedirectOptions {
 export const redirectTable = 'bellhop-bgp'
 
 /** Peers whose connections can not be redirected, for people. */
-export const peersWithPassword = (peers: readonly PeerConfig[]): readonly string[] =>
+const peersWithPassword = (peers: readonly PeerConfig[]): readonly string[] =>
   peers.filter(({ password }) => password !== undefined).map(({ name }) => name)
 
 /** The table for a request, to be put in place of an earlier one; undefined when nobody is to be redirected. */

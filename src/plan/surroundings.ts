@@ -260,7 +260,7 @@ const ownPolicies = (peer: BgpPeer, policies: readonly BgpPolicy[]): readonly st
   policies.flatMap(({ meta, peers }) => (peers.includes(peer.meta.name) ? [meta.name] : [])).sort()
 
 /** What distinguishes the routes of a peer from other peers', as text; `all` when nothing does. */
-export function tableName(peer: BgpPeer, policies: readonly BgpPolicy[]): TableName {
+function tableName(peer: BgpPeer, policies: readonly BgpPolicy[]): TableName {
   const named = ownPolicies(peer, policies)
   const { matchLabels, matchExpressions } = peer.nodeSelector
   const selector = [

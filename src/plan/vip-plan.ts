@@ -23,8 +23,8 @@ import { type NodeReports, objectionsTo } from './objections.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { ExcludedNode, PlannedNextHop, VipReport } from './types.ts'
 
-export const endpointPolicyAnnotation = 'bellhop.io/endpoint-policy'
-export const nextHopsAnnotation = 'bellhop.io/next-hops'
+const endpointPolicyAnnotation = 'bellhop.io/endpoint-policy'
+const nextHopsAnnotation = 'bellhop.io/next-hops'
 
 /** What a VIP adds to a table: its host route, or its share of an aggregate. */
 export interface Contribution {

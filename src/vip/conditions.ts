@@ -11,7 +11,7 @@ export const announcedCondition = 'bellhop.io/Announced'
  * Why a Service does not have what it wants. With status False it has no address, or not all it requires; with status True it
  * keeps the address it had and this is why it did not get the one it asks for, or why it should be looked at.
  */
-export const refusalReasons = {
+const refusalReasons = {
   RequestInvalid: 'an annotation or spec.loadBalancerIP is malformed, or two of them contradict each other',
   PoolUnknown: 'the pool that is named does not exist',
   PoolRefused: 'the pool that is named, or that the address came from, exists and makes no sense; see its conditions',
@@ -33,9 +33,6 @@ export interface AllocationRefusal {
   /** For operators. Stable while nothing changes: a message that moves would be an Event each time. */
   readonly message: string
 }
-
-/** All reasons of `bellhop.io/Allocated`. */
-export type AllocatedReason = RefusalReason | 'Allocated' | 'Released'
 
 /** A condition about to be written: the time of its last transition is kept while its status stays. */
 export function nextCondition(

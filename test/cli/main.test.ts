@@ -48,6 +48,17 @@ describe('what bellhop prints', () => {
       expect(stdout.replace(/\s+/g, ' ')).toContain(`env: ${variable}`)
   })
 
+  test.each([
+    ['replay /no/such/recording', /^ENOENT: [^\n]*\/no\/such\/recording'\n$/],
+    ['migrate -f /no/such/file', /^\/no\/such\/file: ENOENT[^\n]*\n$/],
+    ['controller --http-port x', /a whole number from 0 to 65535 is needed, not "x"/],
+    ['nosuchverb', /^error: unknown command 'nosuchverb'\n/],
+  ])('%s is refused in words, not with a stack', async (line, words) => {
+    const { status, stdout, stderr } = await bellhop(line.split(' '))
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toMatch(words)
+  })
+
   test.each([[['version']], [['--version']], [['-V']]])('%j is the version of the package', async (args) => {
     expect(await bellhop(args)).toEqual({ status: 0, stdout: `${packageJson.version}\n`, stderr: '' })
   })

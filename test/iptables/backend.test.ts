@@ -187,7 +187,9 @@ describe('the keeper on a node with trouble', () => {
     }
     const { keeper, end } = keep(busy, '203.0.113.10')
     await waitFor(() => keeper.facts().lastSyncMs, { what: 'a sync' })
-    expect([tries, keeper.facts().errors]).toEqual([3, 0])
+    // The next round may have begun already.
+    expect(tries).toBeGreaterThanOrEqual(3)
+    expect(keeper.facts().errors).toBe(0)
     await end()
   })
 })

@@ -14,6 +14,7 @@ import { type CredentialsSource, loadCredentials } from '../../src/k8s/credentia
 import { silentLog } from '../../src/runtime/log.ts'
 import { must } from '../../src/runtime/result.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
+import { describeWith } from '../support/privileges.ts'
 import { type ScriptedServer, sendJson, startScriptedServer, statusBody } from './support/scripted-server.ts'
 
 let directory = ''
@@ -235,36 +236,38 @@ let certificatesMade = false
 
 const base64 = (name: string): string => readFileSync(file(name)).toString('base64')
 
-test('a client certificate and a private CA, from data in the kubeconfig', async () => {
-  const { url, clients } = await secureServer()
-  const client = await connect(
-    kubeconfig(
-      'mtls',
-      { server: url, 'certificate-authority-data': base64('ca.crt') },
-      { 'client-certificate-data': base64('admin.crt'), 'client-key-data': base64('admin.key') },
-    ),
-  )
-  must(await client.request(get))
-  expect(clients).toEqual(['admin'])
-})
+describeWith({ programs: ['openssl'] }, 'with a server that has a certificate', () => {
+  test('a client certificate and a private CA, from data in the kubeconfig', async () => {
+    const { url, clients } = await secureServer()
+    const client = await connect(
+      kubeconfig(
+        'mtls',
+        { server: url, 'certificate-authority-data': base64('ca.crt') },
+        { 'client-certificate-data': base64('admin.crt'), 'client-key-data': base64('admin.key') },
+      ),
+    )
+    must(await client.request(get))
+    expect(clients).toEqual(['admin'])
+  })
 
-test('a CA that is not the server’s is refused, and no byte of a request is sent', async () => {
-  const { url, clients } = await secureServer()
-  const client = await connect(kubeconfig('wrong-ca', { server: url }, { token: 'sesame' }))
-  const answer = await client.request(get)
-  expect(answer).toMatchObject({ ok: false, error: { reason: 'TlsRefused' } })
-  expect(JSON.stringify(answer)).not.toContain('sesame')
-  expect(clients).toEqual([])
-})
+  test('a CA that is not the server’s is refused, and no byte of a request is sent', async () => {
+    const { url, clients } = await secureServer()
+    const client = await connect(kubeconfig('wrong-ca', { server: url }, { token: 'sesame' }))
+    const answer = await client.request(get)
+    expect(answer).toMatchObject({ ok: false, error: { reason: 'TlsRefused' } })
+    expect(JSON.stringify(answer)).not.toContain('sesame')
+    expect(clients).toEqual([])
+  })
 
-test('insecure-skip-tls-verify and tls-server-name do what they say', async () => {
-  const { url, clients } = await secureServer()
-  const insecure = await connect(kubeconfig('insecure', { server: url, 'insecure-skip-tls-verify': true }, {}))
-  must(await insecure.request(get))
-  const ca = { server: url, 'certificate-authority': file('ca.crt') }
-  const named = await connect(kubeconfig('named', { ...ca, 'tls-server-name': 'api.example' }, {}))
-  must(await named.request(get))
-  const misnamed = await connect(kubeconfig('misnamed', { ...ca, 'tls-server-name': 'other.example' }, {}))
-  expect(await misnamed.request(get)).toMatchObject({ ok: false, error: { reason: 'TlsRefused' } })
-  expect(clients).toHaveLength(2)
+  test('insecure-skip-tls-verify and tls-server-name do what they say', async () => {
+    const { url, clients } = await secureServer()
+    const insecure = await connect(kubeconfig('insecure', { server: url, 'insecure-skip-tls-verify': true }, {}))
+    must(await insecure.request(get))
+    const ca = { server: url, 'certificate-authority': file('ca.crt') }
+    const named = await connect(kubeconfig('named', { ...ca, 'tls-server-name': 'api.example' }, {}))
+    must(await named.request(get))
+    const misnamed = await connect(kubeconfig('misnamed', { ...ca, 'tls-server-name': 'other.example' }, {}))
+    expect(await misnamed.request(get)).toMatchObject({ ok: false, error: { reason: 'TlsRefused' } })
+    expect(clients).toHaveLength(2)
+  })
 })

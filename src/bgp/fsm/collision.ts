@@ -188,7 +188,7 @@ export interface Verdict {
 }
 
 /** Which of two connections is kept when `open` has arrived on `session` while `other` is at OpenSent or beyond. */
-export function resolveCollision(
+function resolveCollision(
   machine: PeerMachine,
   session: Session,
   other: Session,

@@ -95,7 +95,7 @@ function idleHold(
 }
 
 /** DampPeerOscillations: the first failure costs `firstSeconds`, each further one doubles it, up to `maxSeconds`. */
-export const idleHoldSeconds = (
+const idleHoldSeconds = (
   { firstSeconds, maxSeconds }: NonNullable<SessionConfig['idleHold']>,
   failures: number,
 ): number => Math.min(maxSeconds, firstSeconds * 2 ** Math.min(30, Math.max(0, failures - 1)))

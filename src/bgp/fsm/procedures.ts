@@ -32,7 +32,7 @@ type Waiting = StateOf<'Connect' | 'Active'>
 type Negotiating = StateOf<'OpenConfirm' | 'Established'>
 
 /** RFC 4271 section 8.2.2, OpenSent: "a HoldTimer value of 4 minutes is suggested". */
-export const largeHoldSeconds = 240
+const largeHoldSeconds = 240
 
 const start = (timer: 'ConnectRetry' | 'Hold' | 'DelayOpen' | 'Keepalive' | 'SendHold', seconds: number) =>
   ({ type: 'start-timer', timer, seconds }) as const
@@ -191,7 +191,7 @@ export const acceptDelayedOpen: Rule<Waiting, EventOf<'BgpOpenWithDelayOpenTimer
 }
 
 /** RFC 9687 section 3: SendHoldTime is the larger of 8 minutes and twice the hold time. */
-export const sendHoldSeconds = (holdTimeSeconds: number): number => Math.max(8 * 60, 2 * holdTimeSeconds)
+const sendHoldSeconds = (holdTimeSeconds: number): number => Math.max(8 * 60, 2 * holdTimeSeconds)
 
 export const establish: Rule<StateOf<'OpenConfirm'>> = {
   name: 'establish',

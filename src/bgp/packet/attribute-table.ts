@@ -6,7 +6,6 @@ import type { Treatment } from './message.ts'
 /** Attribute flag bits (RFC 4271 section 4.3). */
 export const optionalFlag = 0x80
 export const transitiveFlag = 0x40
-export const partialFlag = 0x20
 export const extendedLengthFlag = 0x10
 
 const wellKnown = transitiveFlag
@@ -63,7 +62,7 @@ const row = (
 ): AttributeRow => ({ code, name, flags, definedIn, malformed, malformedSource, wrongFlags })
 
 /** By type code, ascending: also the order in which we write them (RFC 4271 section 5, appendix F.3). */
-export const attributeTable: readonly AttributeRow[] = [
+const attributeTable: readonly AttributeRow[] = [
   row(1, 'ORIGIN', wellKnown, 'RFC 4271 section 5.1.1', 'treat-as-withdraw', 'RFC 7606 section 7.1'),
   row(2, 'AS_PATH', wellKnown, 'RFC 4271 section 5.1.2', 'treat-as-withdraw', 'RFC 7606 section 7.2'),
   row(3, 'NEXT_HOP', wellKnown, 'RFC 4271 section 5.1.3', 'treat-as-withdraw', 'RFC 7606 section 7.3'),

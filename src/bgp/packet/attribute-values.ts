@@ -38,7 +38,7 @@ const segmentTypes: readonly AsPathSegment['type'][] = ['AS_SET', 'AS_SEQUENCE',
 const segmentAsnsMax = 255
 
 /** What stands for an AS number in a field of two octets. */
-export const twoOctetAsn = (asn: number): number => (asn > 0xffff ? asTrans : asn)
+const twoOctetAsn = (asn: number): number => (asn > 0xffff ? asTrans : asn)
 
 /**
  * AS_PATH or AS4_PATH. A sequence of more than 255 AS numbers becomes several segments, as RFC 4271 section 5.1.2 prepends;

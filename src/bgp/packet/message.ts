@@ -1,7 +1,6 @@
 // The BGP messages as plain values, apart from their wire form: what the codec produces and accepts, what the state machine
 // and the RIB speak. Field names follow the RFCs; anything not understood keeps its bytes, so that nothing is lost on the way.
 
-import type { Asn, RouterId } from '../../net/asn.ts'
 import type { Community, ExtendedCommunity, LargeCommunity } from '../../net/community.ts'
 import type { Ip, IpFamily } from '../../net/ip.ts'
 import type { Prefix } from '../../net/prefix.ts'
@@ -220,12 +219,4 @@ export interface UpdateIssue {
   /** RFC and section that asks for the treatment. */
   readonly source: string
   readonly reason: string
-}
-
-/** Who the session is with: what export and validation need of the two ends. */
-export interface SessionParties {
-  readonly localAsn: Asn
-  readonly peerAsn: Asn
-  readonly localRouterId: RouterId
-  readonly peerRouterId: RouterId
 }

@@ -23,10 +23,10 @@ export interface ExportContext {
 }
 
 /** LOCAL_PREF where the route asks for none. */
-export const localPrefDefault = 100
+const localPrefDefault = 100
 
 /** With next hop self all paths of a prefix are one, and its path id can be any: it never changes. */
-export const selfPathId = 1
+const selfPathId = 1
 
 /** The worst MED there is, and what a router that takes a missing one for the worst has for those without. */
 const medMax = 0xffff_ffff

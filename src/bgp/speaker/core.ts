@@ -40,7 +40,7 @@ export interface SpeakerCoreOptions {
 }
 
 /** How long to wait before a port that could not be listened on is tried again. */
-export const listenRetrySeconds = 5
+const listenRetrySeconds = 5
 /** How many strangers are remembered, so that each is reported once. */
 const strangersMax = 100
 

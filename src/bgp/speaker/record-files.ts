@@ -17,7 +17,7 @@ export interface RecordFilesOptions {
   readonly failed: (reason: string) => void
 }
 
-export const fileBytesMaxDefault = 8 * 1024 * 1024
+const fileBytesMaxDefault = 8 * 1024 * 1024
 /** Routers that connect from a range have names without end; of so many peers there are files, and none of the others. */
 const peersMax = 1000
 

@@ -6,7 +6,15 @@ import { parseRecorded, type Recorded, type Replayed, replay } from '../../bgp/s
 
 /** Prints the course of the sessions; the exit status is 1 when the recording can not be read or led elsewhere. */
 export function replayVerb(file: string): void {
-  const { lines, same } = renderReplay(readFileSync(file, 'utf8'))
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+    process.exitCode = 1
+    return
+  }
+  const { lines, same } = renderReplay(text)
   process.stdout.write(`${lines.join('\n')}\n`)
   process.exitCode = same ? 0 : 1
 }

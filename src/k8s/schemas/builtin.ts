@@ -112,7 +112,7 @@ const serviceNameLabel = 'kubernetes.io/service-name'
  * The Service a slice belongs to, or undefined when it is none of ours to read: without the label no Service owns it, and
  * slices of addressType FQDN hold no addresses.
  */
-export function sliceService(raw: unknown): NamespacedName | undefined {
+function sliceService(raw: unknown): NamespacedName | undefined {
   const metadata = section(raw, 'metadata')
   const name = asText(section(metadata, 'labels')?.[serviceNameLabel])
   const addressType = asObject(raw)?.['addressType']

@@ -86,12 +86,3 @@ export function withValue(root: JsonObject, path: readonly string[], value: Json
   const { [head]: _removed, ...others } = root
   return others
 }
-
-/** A copy without members that are undefined, at any depth: what JSON.stringify followed by JSON.parse would give. */
-export function compactJson(value: Json): Json {
-  if (isArray(value)) return value.map(compactJson)
-  if (!isObject(value)) return value
-  const out: Record<string, Json> = {}
-  for (const [key, member] of Object.entries(value)) if (member !== undefined) out[key] = compactJson(member)
-  return out
-}

@@ -20,7 +20,7 @@ export interface PodFacts {
 }
 
 /** The annotation that makes a pod unready, as `kubectl annotate pod web-1 lab.bellhop.io/ready=false` does. */
-export const readyAnnotation = 'lab.bellhop.io/ready'
+const readyAnnotation = 'lab.bellhop.io/ready'
 const defaultPort = 8080
 
 /** Reads a pod. Pods without a port listen on 8080. */

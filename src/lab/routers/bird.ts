@@ -77,7 +77,7 @@ async function showRoute(namespace: Namespace, socket: string, prefix: Prefix): 
 const protocolName = (index: number): string => `n${index}`
 
 /** The configuration file. */
-export function renderBirdConfiguration(options: RouterOptions): string {
+function renderBirdConfiguration(options: RouterOptions): string {
   const { routerId, neighbors, multipathMax = multipathDefault, extraConfiguration = '' } = options
   const kernel = (family: 4 | 6): string =>
     `protocol kernel k${family} {

@@ -90,7 +90,7 @@ async function sourceTowards(namespace: Namespace, peer: Ip): Promise<Ip> {
 }
 
 /** The configuration file. `pipes` is the program that ExaBGP talks to, `sources` its own address towards each neighbour. */
-export function renderExabgpConfiguration(options: RouterOptions, pipes: string, sources: readonly Ip[]): string {
+function renderExabgpConfiguration(options: RouterOptions, pipes: string, sources: readonly Ip[]): string {
   return `${[
     `process pipes { run ${pipes}; encoder json; }`,
     ...options.neighbors.map((neighbor, i) => renderNeighbor(options, neighbor, sources[i] ?? options.routerId)),

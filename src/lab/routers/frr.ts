@@ -98,7 +98,7 @@ export function createFrr(options: RouterOptions): Router {
 const familyWord = (prefix: Prefix): string => (prefixFamily(prefix) === 'IPv4' ? 'ipv4' : 'ipv6')
 
 /** The configuration of bgpd. Without an inbound policy FRR accepts nothing over eBGP (RFC 8212). */
-export function renderFrrConfiguration(options: RouterOptions): string {
+function renderFrrConfiguration(options: RouterOptions): string {
   const { asn, routerId, neighbors, extraConfiguration = '' } = options
   return `${[
     'frr defaults traditional',

@@ -68,7 +68,7 @@ export function createGobgp(options: RouterOptions): Router {
 const familyWord = (prefix: Prefix): string => (prefixFamily(prefix) === 'IPv4' ? 'ipv4' : 'ipv6')
 
 /** The configuration file. */
-export function renderGobgpConfiguration(options: RouterOptions): string {
+function renderGobgpConfiguration(options: RouterOptions): string {
   return `${[
     '[global.config]',
     `as = ${options.asn}`,

@@ -64,7 +64,7 @@ export function createOpenbgpd(options: RouterOptions): Router {
 }
 
 /** The configuration file. */
-export function renderOpenbgpdConfiguration(options: RouterOptions, socket: string): string {
+function renderOpenbgpdConfiguration(options: RouterOptions, socket: string): string {
   const hold = options.holdTimeSeconds ?? holdTimeDefaultSeconds
   return `${[
     `AS ${options.asn}`,

@@ -105,7 +105,7 @@ export interface Topology extends AsyncDisposable {
 }
 
 /** Where the nodes find the API server. */
-export const apiPort = 6443
+const apiPort = 6443
 
 /** Builds the world. Needs root. A failure on the way removes what was built. */
 export async function createTopology(options: TopologyOptions): Promise<Topology> {

@@ -46,7 +46,7 @@ function keyedItems(list: readonly Json[], type: ListType): ReadonlyMap<string, 
 }
 
 /** `k:{"port":80,"protocol":"TCP"}`. Throws ElementError where a key is missing and has no default. */
-export function keyElement(item: Json, type: ListType): string {
+function keyElement(item: Json, type: ListType): string {
   const keys: Record<string, Json> = {}
   for (const key of type.mapKeys.toSorted()) {
     const value = isObject(item) ? (item[key] ?? type.keyDefaults[key]) : undefined

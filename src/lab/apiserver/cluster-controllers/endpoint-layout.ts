@@ -6,7 +6,7 @@ import { type JsonObject, jsonEqual, numberAt, objectsAt, stringAt, stringsAt } 
 import { hasEnded, isReady, isTerminating } from './pods.ts'
 
 /** `--max-endpoints-per-slice` of a cluster that sets nothing. */
-export const endpointsPerSliceMax = 100
+const endpointsPerSliceMax = 100
 
 /** Endpoints that share ports, and therefore slices. */
 export interface EndpointGroup {

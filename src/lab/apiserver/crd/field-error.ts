@@ -4,7 +4,7 @@ import type { Json } from '../json.ts'
 import type { FieldError } from './structural-schema.ts'
 
 /** A value as errors show it: strings quoted, everything else as JSON with sorted members. */
-export function shownValue(value: Json | undefined): string {
+function shownValue(value: Json | undefined): string {
   if (value === undefined || value === null) return 'null'
   if (Array.isArray(value)) return `[${value.map((item) => shownValue(item)).join(',')}]`
   if (typeof value !== 'object') return JSON.stringify(value)

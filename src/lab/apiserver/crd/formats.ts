@@ -49,7 +49,7 @@ export function isCidr(text: string): boolean {
 }
 
 /** @returns nanoseconds of a Go duration such as `1h30m` or `-1.5s`, or undefined when it is none */
-export function parseGoDuration(text: string): bigint | undefined {
+function parseGoDuration(text: string): bigint | undefined {
   const match = /^([+-]?)((?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+$/.exec(text)
   if (!match) return /^[+-]?0$/.test(text) ? 0n : undefined
   let total = 0n

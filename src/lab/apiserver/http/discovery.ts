@@ -7,7 +7,7 @@ import type { ApiGroup, Registry } from '../registry/registry.ts'
 import type { ResourceType } from '../registry/resource-type.ts'
 import { compareVersions } from '../registry/version-order.ts'
 
-export const storedVerbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']
+const storedVerbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']
 const subresourceVerbs = ['get', 'patch', 'update']
 
 /** Subresources that are created to be answered, by `group/plural`. */
@@ -47,7 +47,7 @@ function groupObject(found: ApiGroup): JsonObject {
 }
 
 /** All groups but the core one, with those of the review kinds. */
-export function namedGroups(registry: Registry): readonly ApiGroup[] {
+function namedGroups(registry: Registry): readonly ApiGroup[] {
   const groups = new Map<string, Set<string>>()
   const add = (name: string, version: string): void => {
     groups.set(name, (groups.get(name) ?? new Set()).add(version))

@@ -83,7 +83,7 @@ export class SchemaCollector {
 }
 
 /** `io.k8s.api.apps.v1.Deployment`, `io.bellhop.v1alpha1.Vip`: unique over all groups. */
-export function componentName(type: ResourceType): string {
+function componentName(type: ResourceType): string {
   if (type.custom === undefined)
     return `io.k8s.api.${type.group === '' ? 'core' : (type.group.split('.')[0] ?? '')}.${type.version}.${type.kind}`
   return [...type.group.split('.').reverse(), type.version, type.kind].join('.')

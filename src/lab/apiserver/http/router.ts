@@ -12,7 +12,7 @@ import { type HttpRequest, handleResource } from './resource-handler.ts'
 import { answerReview, isReview } from './review-handler.ts'
 
 /** What the server says it is. */
-export const serverVersion = {
+const serverVersion = {
   major: '1',
   minor: '32',
   gitVersion: 'v1.32.0+lab',

@@ -209,7 +209,7 @@ function nameFor(object: JsonObject): string {
 const suffixAlphabet = 'bcdfghjklmnpqrstvwxz2456789'
 
 /** Five characters that make a generated name unique enough. */
-export function randomSuffix(): string {
+function randomSuffix(): string {
   return [...randomBytes(5)].map((byte) => suffixAlphabet[byte % suffixAlphabet.length]).join('')
 }
 

@@ -279,10 +279,12 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
   ): ObservedLink | undefined => {
     const link = links.get(name)
     const elsewhere = now.foreign.get(address)
-    if (link === undefined) return refuse(address, 'AddressNotSet', `there is no interface ${name} that is up`)
+    // What a look shows is over when the next one does not: nothing has to be tried.
+    const seen = { scope: 'node', againMs: 0 } as const
+    if (link === undefined) return refuse(address, 'AddressNotSet', `there is no interface ${name} that is up`, seen)
     if (elsewhere !== undefined) {
       const message = `the node has it on ${elsewhere}, and not from Bellhop: take it away there`
-      return refuse(address, 'AddressInUse', message, 'node')
+      return refuse(address, 'AddressInUse', message, seen)
     }
     if (from !== undefined || clean.has(address)) return link
     if ((troubles.get(address)?.untilMs ?? 0) <= clock.monotonicMs()) void ask(link, address)
@@ -293,11 +295,14 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
     address: Ip,
     reason: TakeRefusal['reason'],
     message: string,
-    scope: TakeRefusal['scope'] = reason === 'AddressNotSet' ? 'node' : 'link',
+    {
+      scope = reason === 'AddressNotSet' ? 'node' : 'link',
+      againMs = retryMs,
+    }: { readonly scope?: TakeRefusal['scope']; readonly againMs?: number } = {},
   ): undefined => {
     if (troubles.get(address)?.message !== message) log.warn({ event: 'layer2-refused', address, reason, message })
-    const nowMs = clock.monotonicMs()
-    troubles.set(address, { reason, message, scope, untilMs: nowMs + retryMs, sinceMs: nowMs })
+    const sinceMs = clock.monotonicMs()
+    troubles.set(address, { reason, message, scope, untilMs: sinceMs + againMs, sinceMs })
   }
 
   const ask = async (link: ObservedLink, address: Ip): Promise<void> => {

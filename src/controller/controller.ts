@@ -247,13 +247,14 @@ function planContext(
   },
 ): PlanContext {
   const defaultRouterId = ownRouterId(config.node, store)
+  const layer2 = facts.presence.layer2()
   return {
     serviceClass: config.serviceClass,
     nodeLiveness: facts.presence.nodeLiveness(),
     dataplane: facts.gate.dataplane(),
     healthChecks: facts.health.opinions(),
     drains: facts.drains.phases(countingConf(store.view(), facts.plan())?.drainGraceSeconds),
-    layer2: facts.presence.layer2(),
+    ...(layer2 === undefined ? {} : { layer2 }),
     ...(defaultRouterId === undefined ? {} : { defaultRouterId }),
   }
 }

@@ -41,6 +41,7 @@ export function createLayer2Nodes({ heartbeats, clock, onChange }: Layer2NodesOp
   let known: ReadonlyMap<string, Known> = new Map()
   let nodes: ReadonlyMap<string, Layer2Node> = new Map()
   let deafUntilMs = Number.NEGATIVE_INFINITY
+  let hasLooked = false
   let cancel: CancelTimer | undefined
 
   /** Until the agent's addresses are gone, if it says nothing any more; one that does not know how long goes by its Lease alone. */
@@ -76,7 +77,9 @@ export function createLayer2Nodes({ heartbeats, clock, onChange }: Layer2NodesOp
     cancel?.()
     cancel = Number.isFinite(nextMs) ? clock.setTimer(nextMs, look) : undefined
     const same = nodes.size === next.size && [...next].every(([name, { node }]) => nodes.get(name) === node)
-    if (same) return
+    // That there is nobody is news, the first time.
+    if (same && hasLooked) return
+    hasLooked = true
     nodes = new Map([...next].map(([name, { node }]) => [name, node]))
     onChange()
   }

@@ -13,7 +13,7 @@ import type { LivenessFacts } from '../plan/liveness-report.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
-import { createLayer2Nodes, type Layer2Nodes } from './layer2-nodes.ts'
+import { createLayer2Nodes } from './layer2-nodes.ts'
 
 export interface PresenceOptions {
   readonly client: KubeClient
@@ -49,8 +49,8 @@ export interface Presence {
   }
   /** As the plan reads it; another map when it changed. */
   readonly nodeLiveness: () => PlanContext['nodeLiveness']
-  /** As the plan reads it: which nodes could answer for VIPs on their own link. */
-  readonly layer2: Layer2Nodes['nodes']
+  /** As the plan reads it: which nodes could answer for VIPs on their own link; undefined before the Leases were listed. */
+  readonly layer2: () => PlanContext['layer2'] | undefined
   /** What is seen of the nodes, for statuses and metrics; undefined without BFD. */
   readonly liveness: () => LivenessFacts | undefined
   /** The sessions with the agents, for metrics; undefined without BFD, or when its thread does not say. */
@@ -130,7 +130,7 @@ export function startPresence(options: PresenceOptions): Presence {
         agentLeases.facts().synced ? runningOf(agentLeases, agents?.nodeLiveness() ?? noLiveness) : undefined,
     },
     nodeLiveness: () => agents?.nodeLiveness() ?? noLiveness,
-    layer2: layer2.nodes,
+    layer2: () => (agentLeases.facts().synced ? layer2.nodes() : undefined),
     liveness: () => keys && agents && { keys: keys.state(), ...agents.facts() },
     observe: async () => bfd?.observe(),
     setNodes: (nodes) => agents?.setNodes(nodes),

@@ -88,8 +88,9 @@ const ownerRoundMs = (holdMs: number): number => Math.min(3_000, holdMs / 5)
 const renewSeconds = (holdMs: number): number => Math.min(5, holdMs / 3_000)
 const idleRoundMs = 10_000
 const carrierPollMs = 250
-/** A VIP that could not be taken is tried again. */
+/** A VIP that could not be taken is tried again; soon at first, for who answers may be a former owner that is about to let go. */
 const retryMs = 10_000
+const retryFirstMs = 1_000
 /** How long one who contests us has to convince the API server's list, and how long he is remembered. */
 const confirmMs = 3_000
 const contestDelayMs = 300
@@ -102,6 +103,7 @@ const failedRoundsMax = 2
 interface Trouble extends TakeRefusal {
   /** When it is tried again, or forgotten. */
   readonly untilMs: number
+  /** When it was last tried. */
   readonly sinceMs: number
 }
 
@@ -305,6 +307,13 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
     troubles.set(address, { reason, message, scope, untilMs: sinceMs + againMs, sinceMs })
   }
 
+  const soonThenRarely = (address: Ip): number => {
+    const before = troubles.get(address)
+    return before?.reason === 'AddressInUse'
+      ? Math.min(retryMs, Math.max(retryFirstMs, 2 * (before.untilMs - before.sinceMs)))
+      : retryFirstMs
+  }
+
   const ask = async (link: ObservedLink, address: Ip): Promise<void> => {
     if (probing.has(address)) return
     probing.add(address)
@@ -313,7 +322,9 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
     if (signal.aborted) return
     if (!answer.ok) refuse(address, 'AddressNotSet', answer.error.message)
     else if (answer.value !== undefined)
-      refuse(address, 'AddressInUse', `${answer.value.mac} answers for it on ${link.name}`)
+      refuse(address, 'AddressInUse', `${answer.value.mac} answers for it on ${link.name}`, {
+        againMs: soonThenRarely(address),
+      })
     else {
       troubles.delete(address)
       clean.add(address)

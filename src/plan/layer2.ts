@@ -20,6 +20,8 @@ export interface Layer2Place {
 export interface Layer2Surroundings {
   readonly nodes: ReadonlyMap<string, NodeEligibility>
   readonly layer2: ReadonlyMap<string, Layer2Place>
+  /** It is known which nodes have agents. */
+  readonly agentsListed: boolean
 }
 
 type Outcome = Pick<VipReport, 'nextHops' | 'refusal'> & { readonly layer2: Layer2Report }
@@ -59,10 +61,10 @@ export function planLayer2(
   }
   // Without any agent in sight nothing is known, which is no reason to take an address away.
   const isBlind = surroundings.layer2.size === 0 && vip.layer2 !== undefined
-  const chosen = isBlind ? { owner: vip.layer2 } : choose(vip, present, surroundings, judge)
+  const chosen = isBlind ? leftAlone(vip.layer2, surroundings) : choose(vip, present, surroundings, judge)
   const owner = chosen.owner === undefined ? undefined : { node: chosen.owner.node, interface: chosen.owner.interface }
   const settled = owner?.node === present && owner?.interface === vip.layer2?.interface
-  const answered = settled && owner !== undefined && saysSo(vip, owner, surroundings)
+  const answered = settled && owner !== undefined && chosen.refusal === undefined && saysSo(vip, owner, surroundings)
   const refusal =
     missing ??
     chosen.refusal ??
@@ -73,6 +75,15 @@ export function planLayer2(
     layer2: { ...(owner === undefined ? {} : { owner }), settled, ...(answered ? { answered } : {}) },
     ...(refusal === undefined ? {} : { refusal }),
   }
+}
+
+function leftAlone(
+  owner: Owner,
+  { agentsListed }: Layer2Surroundings,
+): { readonly owner: Owner; readonly refusal?: Refusal } {
+  if (!agentsListed) return { owner }
+  const message = `no agent is left on any node, none that could say whether node ${owner.node} still answers`
+  return { owner, refusal: { reason: 'NoAgent', message } }
 }
 
 function choose(

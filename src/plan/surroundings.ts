@@ -48,6 +48,8 @@ export interface Surroundings {
   readonly nodes: ReadonlyMap<string, NodeEligibility>
   /** Nodes whose agents know layer 2. */
   readonly layer2: ReadonlyMap<string, Layer2Place>
+  /** It is known which nodes have agents. */
+  readonly agentsListed: boolean
   readonly pathIds: ReadonlyMap<Ip, number>
   /** The path to each next hop as it is without anything particular to a VIP: one object for all of them. */
   readonly paths: ReadonlyMap<Ip, Path>
@@ -79,6 +81,7 @@ export function survey(view: ClusterView, context: PlanContext): Surroundings {
     ...control,
     nodes,
     layer2: new Map([...view.nodes.keys()].flatMap((name) => placeOf(view, context, name))),
+    agentsListed: context.layer2 !== undefined,
     ...pathsTo(nodes),
     selected: selectNodes(view, [...control.tables, ...control.nodeTables]),
   }
@@ -102,6 +105,9 @@ export function resurvey(
   const nodes = changedNodes.size === 0 ? before.nodes : new Map(before.nodes)
   const touched = new Set<string>()
   const answered = new Set<string>()
+  const agentsListed = context.layer2 !== undefined
+  // No node's name: what hangs on every node is planned again.
+  if (agentsListed !== before.agentsListed) touched.add('')
   const layer2 = changedNodes.size === 0 ? before.layer2 : new Map(before.layer2)
   for (const name of changedNodes) {
     const [place] = placeOf(view, context, name)
@@ -118,7 +124,10 @@ export function resurvey(
     if (!sameEligibility(known, verdict) && (known !== undefined || verdict !== undefined)) touched.add(name)
   }
   const kept = restart ? { ...before, ...control } : { ...before, conf: control.conf, peers: control.peers }
-  return { ...settle(before, { ...kept, nodes, layer2 }, { view, touched, restart, changedNodes }), answered }
+  return {
+    ...settle(before, { ...kept, nodes, layer2, agentsListed }, { view, touched, restart, changedNodes }),
+    answered,
+  }
 }
 
 function placeOf(

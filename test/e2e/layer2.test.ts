@@ -15,6 +15,7 @@ import {
   foreignAddress6,
   holdSeconds,
   type Layer2Lab,
+  namedPool,
   startLayer2Lab,
 } from './support-layer2.ts'
 import { becomes } from './support-replicas.ts'
@@ -284,5 +285,57 @@ describeWith({ netns: true, programs: ['iptables', 'curl', 'kubectl', 'bird', 'i
     expect(cleaned).toMatchObject({ status: 0 })
     const holders = await layer2.allHolders()
     expect([...holders.values()].flat()).not.toContain(node.name)
+  })
+
+  test('a node that cannot take an address is replaced, and when none can each says why', { timeout }, async () => {
+    await layer2.startAgent(layer2.nodeNamed('node3'))
+    await layer2.lab.mustKubectl(['apply', '-f', '-'], { input: JSON.stringify(namedPool) })
+    await layer2.addServices(['named'], {
+      metadata: { annotations: { 'bellhop.io/pool': namedPool.metadata.name } },
+      spec: { ipFamilyPolicy: 'SingleStack', ipFamilies: ['IPv6'] },
+    })
+    let vip: Ip | undefined
+    await becomes('the address', async () => {
+      vip = (await layer2.addressesOf('named'))[0]
+      return vip === undefined ? 'none yet' : isSettled([vip])
+    })
+    const said = async (): Promise<string> =>
+      layer2.lab.mustKubectl([
+        'get',
+        'vips',
+        '-o',
+        `jsonpath={.items[?(@.spec.address=="${vip}")].status.conditions[*]}`,
+      ])
+    const says =
+      (...words: readonly string[]) =>
+      async (): Promise<string | undefined> => {
+        const text = await said()
+        return words.every((word) => text.includes(word)) ? undefined : text
+      }
+    const owner = async (): Promise<string> => (await layer2.owners()).get(vip ?? foreignAddress) ?? ''
+    await becomes('the condition', says('"status":"True"', await owner()))
+    // The kernel refuses the address from now on, on an interface that is up.
+    const refuse = (name: string): Promise<void> =>
+      layer2.nodeNamed(name).namespace.setSysctls({ 'net.ipv6.conf.lan0.disable_ipv6': 1 })
+    const first = await owner()
+    await refuse(first)
+    await becomes('another owner', async () =>
+      (await owner()) === first ? `${first} has it` : isSettled(vip ? [vip] : []),
+    )
+    const second = await owner()
+    await becomes('the condition', says('"status":"True"', second))
+    const all = layer2.lab.topology.nodes.map(({ name }) => name)
+    for (const name of all) await refuse(name)
+    await becomes(
+      'every reason',
+      says('"NoEligibleNode"', ...all.map((name) => `node ${name}: it could not be put on lan0: `)),
+    )
+    expect(await layer2.holders(vip ?? foreignAddress)).toEqual([])
+    const third = await owner()
+    for (const name of all) await layer2.nodeNamed(name).namespace.setSysctls({ 'net.ipv6.conf.lan0.disable_ipv6': 0 })
+    await becomes('an owner that can', () => isSettled(vip ? [vip] : []))
+    // It went on trying, and nobody took it in turns.
+    expect(await owner()).toBe(third)
+    await becomes('the condition', says('"status":"True"', third))
   })
 })

@@ -58,6 +58,13 @@ const pool = {
   spec: { addresses: ['10.0.0.100-10.0.0.130', 'fd00:10::100-fd00:10::130'], mode: 'layer2' },
 }
 
+/** Whose interface is named: it is theirs to answer on, whatever network it is in. */
+export const namedPool = {
+  ...pool,
+  metadata: { name: 'named' },
+  spec: { addresses: ['fd00:10::140'], mode: 'layer2', autoAssign: false, layer2: { interfaces: ['lan0'] } },
+}
+
 export async function startLayer2Lab(options: {
   readonly prefix: string
   readonly nodes: number

@@ -41,10 +41,10 @@ beforeEach(() => {
   start()
 })
 
-function start(): void {
+function start(heldMs = holdMs): void {
   ending = new AbortController()
   keeper = keepLayer2(
-    { holdMs },
+    { holdMs: heldMs },
     {
       ...{ exec: node.exec, clock, log: silentLog, signal: ending.signal, openSocket: node.open },
       kernel: { isRouter: () => true, answersForOthers: () => false, hasCarrier: () => true },
@@ -258,6 +258,35 @@ test('the node tells where it could answer', async () => {
     links: [{ name: 'eth0', mac: node.mac, subnets: ['10.0.0.0/24', 'fd00:10::/64'] }],
   })
 })
+
+test('one who answers is asked again soon, and then ever more rarely', async () => {
+  other.configure(vip4, 24)
+  keeper.setVips([owned(vip4)])
+  await passes(2_000)
+  other.unconfigure(vip4)
+  // A former owner that lets go a moment later costs a moment.
+  await passes(4_500)
+  expect(node.held()).toEqual([vip4])
+})
+
+test.each([5_000, 7_000, 15_000])(
+  'with a proof that lasts %i ms an address never comes near its end, nor outlives its proof',
+  async (heldMs) => {
+    ending.abort()
+    await passes(10)
+    start(heldMs)
+    keeper.setVips([owned(vip4, 'b')])
+    await passes(10)
+    for (let i = 0; i < 100; i++) {
+      await passes(300)
+      expect(node.lifetimeSeconds(vip4)).toBeGreaterThan(heldMs / 1000 / 3)
+    }
+    const lastMs = clock.monotonicMs()
+    proven = () => lastMs
+    await passes(heldMs + 100)
+    expect(node.held()).toEqual([])
+  },
+)
 
 describe('what is told', () => {
   const told = () => keeper.nodeLinks()

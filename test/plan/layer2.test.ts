@@ -179,6 +179,12 @@ describe('a VIP that nobody answers for says why', () => {
   test.each<[reason: string, message: string, parts: ViewParts, over?: Partial<PlanContext>]>([
     ['NoAgent', 'no agent says that its node could answer for it', {}, { layer2: new Map() }],
     [
+      'NoAgent',
+      'no agent is left on any node, none that could say whether node n3 still answers',
+      { vips: [owned('n3')] },
+      { layer2: new Map() },
+    ],
+    [
       'NoEligibleNode',
       'node n1 has no interface in the subnet of 203.0.113.10; node n2 has no interface in the subnet of 203.0.113.10',
       {},
@@ -257,7 +263,7 @@ describe('a node that could not take the VIP', () => {
 
   test('keeps it where nobody else can, and the refusal names every node with its reason', () => {
     const report = planned(here, { layer2: agents({ n1: failed, n2: elsewhere, n3: failed }) })
-    expect(report?.layer2).toEqual({ owner: { node: 'n3', interface: 'eth0' }, settled: true, answered: true })
+    expect(report?.layer2).toEqual({ owner: { node: 'n3', interface: 'eth0' }, settled: true })
     expect(report?.refusal).toEqual({
       reason: 'NoEligibleNode',
       message: `node n1: not permitted; node n2 has no interface in the subnet of ${address}; node n3: not permitted`,
@@ -361,6 +367,15 @@ test('the statuses say who answers, and which nodes answer for everybody', () =>
       message: expect.stringContaining('makes n1 answer ARP for every VIP'),
     }),
   )
+})
+
+test('before it is known which nodes have agents an owner is believed, and no longer', () => {
+  const planner = createPlanner()
+  const { layer2: _, ...unlisted } = context()
+  const parts = { vips: [owned('n3')] }
+  const reason = (step: ReturnType<typeof planner.plan>) => step.plan.vips.get(address)?.refusal?.reason
+  expect(reason(planner.plan(cluster(parts), undefined, unlisted))).toBe(undefined)
+  expect(reason(planner.plan(cluster(parts), new Map(), { ...unlisted, layer2: new Map() }))).toBe('NoAgent')
 })
 
 test('the planner with a memory follows what agents and labels say', () => {

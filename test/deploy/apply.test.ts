@@ -95,7 +95,7 @@ describeWith({ programs: ['kubectl'] }, 'kubectl apply -k deploy/base', () => {
     ['bellhop-controller', { verb: 'patch', group: 'bellhop.io', resource: 'vippools', subresource: 'status' }, true],
     ['bellhop-agent', { verb: 'watch', ...vips }, true],
     ['bellhop-agent', { verb: 'patch', ...vips }, false],
-    ['bellhop-agent', { verb: 'get', group: '', resource: 'nodes', name: 'n1' }, true],
+    ['bellhop-agent', { verb: 'list', group: '', resource: 'nodes' }, true],
     ['bellhop-agent', { verb: 'watch', group: 'bellhop.io', resource: 'bgppeers' }, true],
     ['bellhop-agent', { verb: 'patch', group: 'bellhop.io', resource: 'bgppeers', subresource: 'status' }, false],
     ['bellhop-agent', { verb: 'create', ...leases }, true],

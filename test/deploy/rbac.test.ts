@@ -45,18 +45,18 @@ const controller: readonly Row[] = [
 ]
 
 const agent: readonly Row[] = [
-  ['bellhop.io', 'vips', '', READ],
+  ['bellhop.io', 'vips', '', FOLLOW],
   ['bellhop.io', 'vips/status', '', ''],
-  ['bellhop.io', 'bgppeers', '', READ],
+  ['bellhop.io', 'bgppeers', '', FOLLOW],
   ['bellhop.io', 'bgppeers/status', '', ''],
   ['bellhop.io', 'vippools', '', ''],
-  ['', 'nodes', '', READ],
+  ['', 'nodes', '', FOLLOW],
   ['', 'nodes/status', '', ''],
   ['', 'services', 'default', ''],
   ['', 'secrets', OURS, ''],
   ['', 'secrets', '', ''],
   ['', 'pods', 'default', ''],
-  ['coordination.k8s.io', 'leases', OURS, `${READ} create patch delete`],
+  ['coordination.k8s.io', 'leases', OURS, `${FOLLOW} create patch delete`],
   ['coordination.k8s.io', 'leases', 'kube-system', ''],
   ['', 'events', 'default', 'create patch'],
   ['rbac.authorization.k8s.io', 'clusterroles', '', ''],
@@ -64,14 +64,14 @@ const agent: readonly Row[] = [
 
 /** What it may do beyond that where it speaks BGP for its node. */
 const nodeSpeaker: readonly Row[] = [
-  ['', 'services', 'default', READ],
+  ['', 'services', 'default', FOLLOW],
   ['', 'services/status', 'default', ''],
-  ['discovery.k8s.io', 'endpointslices', 'default', READ],
-  ['bellhop.io', 'bgpconfs', '', READ],
+  ['discovery.k8s.io', 'endpointslices', 'default', FOLLOW],
+  ['bellhop.io', 'bgpconfs', '', FOLLOW],
   ['bellhop.io', 'bgpconfs/status', '', ''],
   ['bellhop.io', 'bgppeers/status', '', 'patch'],
-  ['bellhop.io', 'bgppolicies', '', READ],
-  ['bellhop.io', 'vippools', '', READ],
+  ['bellhop.io', 'bgppolicies', '', FOLLOW],
+  ['bellhop.io', 'vippools', '', FOLLOW],
   ['bellhop.io', 'vips/status', '', ''],
   ['', 'secrets', OURS, ''],
   ['', 'namespaces', '', ''],
@@ -121,7 +121,7 @@ describeWith({ programs: ['kubectl'] }, 'the rights of the service accounts in d
   })
 
   test('an agent that speaks BGP reads the one Secret that has the passwords of its sessions', () => {
-    expect(allowedVerbs('bellhop-agent', ['', 'secrets', OURS, READ], overlay, 'bgp-node-peers')).toBe(READ)
+    expect(allowedVerbs('bellhop-agent', ['', 'secrets', OURS, FOLLOW], overlay, 'bgp-node-peers')).toBe(FOLLOW)
   })
 
   test('no rule is missing from the tables above', () => {
@@ -144,7 +144,7 @@ describeWith({ programs: ['kubectl'] }, 'the rights of the service accounts in d
     const rules = rulesOf('bellhop-agent', OURS)
     const may = (verb: string, name: string): boolean =>
       rules.some((rule) => ruleAllows(rule, { verb, group: '', resource: 'secrets', namespace: OURS, name }))
-    expect(VERBS.filter((verb) => may(verb, 'bellhop-liveness'))).toEqual(['get', 'list', 'watch'])
+    expect(VERBS.filter((verb) => may(verb, 'bellhop-liveness'))).toEqual(['list', 'watch'])
     expect(VERBS.filter((verb) => may(verb, '') || may(verb, 'leaf1-md5'))).toEqual([])
   })
 

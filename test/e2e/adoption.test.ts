@@ -19,8 +19,12 @@ import { type Receiver, startReceiver } from '../../src/lab/receiver/receiver.ts
 import { parseAsn, parseRouterId } from '../../src/net/asn.ts'
 import { parsePrefix } from '../../src/net/prefix.ts'
 import { must } from '../../src/runtime/result.ts'
+import { grantedRights, type RecordedRights, recordRights } from './support-rights.ts'
 
 const timeout = 60_000
+
+/** MetalLB is not installed here: its kinds are looked for, and nothing more. */
+const notOfMetalLb = (right: string): boolean => !/^(watch|patch) metallb\.io\//.test(right)
 
 /** As OpenELB's own, as far as it matters here: any fields, and a status of its own. */
 const crd = (kind: string, plural: string): string => `
@@ -42,7 +46,7 @@ spec:
 const openElb = (port: number): string => `
 apiVersion: network.kubesphere.io/v1alpha2
 kind: BgpConf
-metadata: {name: default}
+metadata: {name: default, finalizers: [finalizer.lb.kubesphere.io/v1alpha1]}
 spec: {as: 64512, routerId: 192.0.2.1, listenPort: 17901}
 ---
 apiVersion: network.kubesphere.io/v1alpha2
@@ -80,6 +84,7 @@ endpoints: [{addresses: [10.244.0.1], nodeName: node1, conditions: {ready: true}
 describe('OpenELB’s objects, adopted in place', () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'bellhop-adopt-'))
   let server: ApiServerHandle
+  let rights: RecordedRights
   let kubectl: Kubectl
   let router: Receiver
   let controller: RunningController | undefined
@@ -100,6 +105,7 @@ describe('OpenELB’s objects, adopted in place', () => {
 
   beforeAll(async () => {
     server = await startApiServer({ authorization: 'RBAC' })
+    rights = recordRights(server, 'controller')
     const kubeconfig = path.join(directory, 'kubeconfig')
     writeFileSync(kubeconfig, server.kubeconfig(), { mode: 0o600 })
     kubectl = createKubectl(kubeconfig, directory)
@@ -200,11 +206,17 @@ describe('OpenELB’s objects, adopted in place', () => {
     await kubectl.must(['delete', 'service', 'web', '--timeout=30s'])
     await kubectl.must(['delete', 'bgppeers.network.kubesphere.io', 'leaf1', '--timeout=30s'])
     await kubectl.must(['delete', 'eip', 'eip-1', '--timeout=30s'])
+    await kubectl.must(['delete', 'bgpconfs.network.kubesphere.io', 'default', '--timeout=30s'])
     await becomes('vips', '{.items[*].metadata.name}', '')
   })
 
   test('nothing was refused', () => {
     const output = controller?.process.output() ?? ''
     expect(output.split('\n').filter((line) => /"level":"(error|warn)"/.test(line))).toEqual([])
+    const added = grantedRights('deploy/adopt/rbac.yaml')
+    const asked = rights.asked()
+    const granted = [...added, ...grantedRights('deploy/base/controller-rbac.yaml')]
+    expect(asked.filter((right) => !granted.includes(right))).toEqual([])
+    expect(added.filter((right) => !asked.includes(right) && notOfMetalLb(right))).toEqual([])
   })
 })

@@ -1,21 +1,16 @@
 // Bellhop from the outside: kubectl on one side, a BGP neighbour on the other, controller processes in between. The scenarios run
 // on the embedded API server, or, by `make test-cluster`, on the cluster that KUBECONFIG names.
 
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { parseAllDocuments } from 'yaml'
 import type { Fault } from '../../src/lab/apiserver/faults.ts'
-import type { RequestInfo, ResourceRequest } from '../../src/lab/apiserver/http/request-info.ts'
 import type { RunningController } from '../../src/lab/loopback/programs.ts'
-import { repositoryRoot } from '../../src/lab/netns/node-program.ts'
 import { waitFor } from '../../src/lab/netns/wait.ts'
 import type { Ip } from '../../src/net/ip.ts'
 import { hostPrefix } from '../../src/net/prefix.ts'
-import { isObject, listAt } from '../deploy/rendered.ts'
 import { describeWith } from '../support/privileges.ts'
 import { type ApiCluster, type ClusterNode, clusterKinds, createApiCluster } from './support-cluster.ts'
 import { type ApiReader, baseManifests, createReader, service, slice } from './support-objects.ts'
+import { grantedRights, type RecordedRights, recordRights } from './support-rights.ts'
 
 interface Failure {
   readonly mend: () => void
@@ -29,20 +24,14 @@ describeWith({ programs: ['kubectl'] }, 'Bellhop at the API', () => {
     let cluster: ApiCluster
     let api: ApiReader
     const replicas = new Map<string, RunningController>()
-    /** What the controllers asked the API server for, as `list discovery.k8s.io/endpointslices`. */
-    const asked = new Set<string>()
+    let rights: RecordedRights | undefined
     const start = async (name: string): Promise<void> =>
       void replicas.set(name, await cluster.startController(`${cluster.run}-${name}`))
 
     beforeAll(async () => {
       cluster = await createApiCluster(kind)
       api = createReader(cluster)
-      const record = ({ resource, userAgent }: RequestInfo): false => {
-        if (resource !== undefined && userAgent.includes('(controller ')) asked.add(rightOf(resource))
-        return false
-      }
-      // A fault that meets nobody sees every request.
-      cluster.embedded?.faults.inject({ kind: 'delay', milliseconds: 0 }, { matches: record })
+      rights = cluster.embedded && recordRights(cluster.embedded, 'controller')
     }, 120_000)
     afterAll(() => cluster?.destroy(), 120_000)
 
@@ -356,8 +345,9 @@ describeWith({ programs: ['kubectl'] }, 'Bellhop at the API', () => {
     if (kind === 'embedded')
       test('every right that deploy/ gives a controller is used, and no other was asked for', () => {
         const granted = grantedRights('deploy/base/controller-rbac.yaml')
-        expect([...asked].filter((right) => !granted.includes(right))).toEqual([])
-        expect(granted.filter((right) => !asked.has(right) && !usedElsewhere.has(right))).toEqual([])
+        const asked = rights?.asked() ?? []
+        expect(asked.filter((right) => !granted.includes(right))).toEqual([])
+        expect(granted.filter((right) => !asked.includes(right) && !usedElsewhere.has(right))).toEqual([])
       })
 
     test('nothing was said or done on the way that should not have been', () => {
@@ -373,23 +363,6 @@ const usedElsewhere: ReadonlySet<string> = new Set([
   'patch bellhop.io/bgppolicies/status',
   'patch bellhop.io/vips',
 ])
-
-const rightOf = ({ verb, group, resource, subresource }: ResourceRequest): string =>
-  `${verb} ${group}/${resource}${subresource === '' ? '' : `/${subresource}`}`
-
-/** All rights of the roles in a manifest, sorted. */
-function grantedRights(file: string): readonly string[] {
-  const documents = parseAllDocuments(readFileSync(path.join(repositoryRoot, file), 'utf8'))
-  const rules = documents.flatMap((document) => listAt(document.toJS(), 'rules').filter(isObject))
-  const rights = rules.flatMap((rule) =>
-    listAt(rule, 'verbs').flatMap((verb) =>
-      listAt(rule, 'apiGroups').flatMap((group) =>
-        listAt(rule, 'resources').map((resource) => `${verb} ${group}/${resource}`),
-      ),
-    ),
-  )
-  return [...new Set(rights)].sort()
-}
 
 /** The header and the one line that `kubectl get <kind> <name>` prints, by column. */
 function row(table: string): Readonly<Record<string, string>> {

@@ -15,6 +15,7 @@ import { silentLog } from '../../src/runtime/log.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { describeWith } from '../support/privileges.ts'
 import { becomes } from './support-replicas.ts'
+import { grantedRights, type RecordedRights, recordRights, refusalsIn } from './support-rights.ts'
 
 const programs = ['iptables', 'curl', 'kubectl', ...programsOf('frr')]
 const timeout = 120_000
@@ -38,6 +39,7 @@ interface Condition {
 describeWith({ netns: true, programs }, 'Nodes that speak for themselves', () => {
   let lab: Lab
   const agents = new Map<string, LabProcess>()
+  let rights: RecordedRights
 
   const nodeAt = (index: number): LabNode => {
     const node = lab.topology.nodes[index]
@@ -105,6 +107,8 @@ describeWith({ netns: true, programs }, 'Nodes that speak for themselves', () =>
   beforeAll(async () => {
     const neighbor = { addPath: false, bfd: true, password: 'between-racks' }
     lab = await startLab({ prefix: 'nodebgp', leaves: ['frr', 'frr'], neighbor, clock: systemClock, log: silentLog })
+    if (lab.api === undefined) throw new Error('rights are recorded at the embedded API server')
+    rights = recordRights(lab.api, 'agent')
     await lab.install({ nodeSpeakers: true })
     const secret = ['create', 'secret', 'generic', 'bgp-node-peers', '-n', 'bellhop-system']
     await lab.mustKubectl([...secret, `--from-literal=password=${neighbor.password}`])
@@ -258,5 +262,14 @@ describeWith({ netns: true, programs }, 'Nodes that speak for themselves', () =>
     await becomes('rack b', all(forwards(leaf2, [third]), summary('rack-b', '1/1')))
     expect((await sessionsOf('leaf1')).map(({ speaker }) => speaker).sort()).toEqual([first.name, second.name])
     expect((await sessionsOf('rack-b')).map(({ speaker }) => speaker)).toEqual([third.name])
+  })
+
+  test('no agent was refused anything, and every right that deploy/node-speakers adds was used', () => {
+    for (const agent of agents.values()) expect(refusalsIn(agent.output())).toEqual([])
+    const added = grantedRights('deploy/node-speakers/rbac.yaml')
+    const granted = [...added, ...grantedRights('deploy/base/agent-rbac.yaml')]
+    const asked = rights.asked()
+    expect(asked.filter((right) => !granted.includes(right))).toEqual([])
+    expect(added.filter((right) => !asked.includes(right))).toEqual([])
   })
 })

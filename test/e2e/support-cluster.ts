@@ -2,9 +2,10 @@
 // KUBECONFIG names. There everything lives in namespaces and behind a load balancer class of this run's own, so that nobody
 // else's Services are touched, and everything made is taken away again.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import path from 'node:path'
+import { parse, stringify } from 'yaml'
 import { type ApiServerHandle, startApiServer } from '../../src/lab/apiserver/server.ts'
 import {
   createKubectl,
@@ -19,6 +20,7 @@ import { parseAsn, parseRouterId } from '../../src/net/asn.ts'
 import { familyOf, type Ip, parseIp } from '../../src/net/ip.ts'
 import { must } from '../../src/runtime/result.ts'
 import { namedKubeconfig, onNamedCluster } from './support-named-cluster.ts'
+import { refusalsIn } from './support-rights.ts'
 
 export interface ClusterNode {
   readonly name: string
@@ -46,7 +48,7 @@ export interface ApiCluster {
     name: string,
     options?: { readonly group?: 'first' | 'second' },
   ) => Promise<RunningController>
-  /** The log lines of all replicas so far at level error. */
+  /** The log lines of all replicas so far at level error, or about a request that was forbidden. */
   readonly errorLines: () => readonly string[]
   readonly destroy: () => Promise<void>
 }
@@ -88,7 +90,10 @@ async function build(
   await refuseWhereBellhopRuns(kubectl)
   await makeNamespaces(kubectl, [namespace, ...new Set(Object.values(groups))], undo)
   await installCrds(kubectl, undo)
-  const controllerConfig = embedded === undefined ? kubeconfig : await serviceAccount(embedded, kubectl, directory)
+  const token = await serviceAccountToken(kubectl, { run, namespace: groups.first }, undo)
+  const controllerConfig = path.join(directory, 'kubeconfig-controller')
+  const config = embedded?.kubeconfig(token) ?? withToken(readFileSync(kubeconfig, 'utf8'), token)
+  writeFileSync(controllerConfig, config, { mode: 0o600 })
   undo.push(() => removeLeftovers(kubectl, run, namespace))
 
   const leaf = await startReceiver({
@@ -111,7 +116,7 @@ async function build(
     errorLines: () =>
       started
         .flatMap(({ process: replica }) => replica.output().split('\n'))
-        .filter((line) => line.includes('"level":"error"')),
+        .filter((line) => line.includes('"level":"error"') || refusalsIn(line).length > 0),
     startController: async (name, { group = 'first' } = {}) => {
       const [node] = nodes
       const controller = await startControllerProcess({
@@ -171,13 +176,24 @@ async function installCrds(kubectl: Kubectl, undo: (() => Promise<unknown>)[]): 
   await kubectl.must(['apply', '-k', crds])
 }
 
-/** A kubeconfig with no more rights than the installation gives a controller. */
-async function serviceAccount(server: ApiServerHandle, kubectl: Kubectl, directory: string): Promise<string> {
-  await kubectl.must(['apply', '-f', path.join(repositoryRoot, 'deploy/base/controller-rbac.yaml')])
-  const file = path.join(directory, 'kubeconfig-controller')
-  const token = server.serviceAccountToken('bellhop-system', 'bellhop-controller')
-  writeFileSync(file, server.kubeconfig(token), { mode: 0o600 })
-  return file
+/** A token with the rights that the installation gives a controller and no others, in this run's namespace and under its name. */
+async function serviceAccountToken(
+  kubectl: Kubectl,
+  { run, namespace }: { readonly run: string; readonly namespace: string },
+  undo: (() => Promise<unknown>)[],
+): Promise<string> {
+  const name = `${run}-controller`
+  const rbac = readFileSync(path.join(repositoryRoot, 'deploy/base/controller-rbac.yaml'), 'utf8')
+  const input = rbac.replaceAll('bellhop-system', namespace).replaceAll('name: bellhop-controller', `name: ${name}`)
+  undo.push(() => kubectl.run(['delete', 'clusterroles,clusterrolebindings', name, '--ignore-not-found']))
+  await kubectl.must(['apply', '-f', '-'], { input })
+  return (await kubectl.must(['create', 'token', name, '-n', namespace, '--duration=2h'])).trim()
+}
+
+/** The same cluster, as whoever has the token. */
+function withToken(kubeconfig: string, token: string): string {
+  const config = parse(kubeconfig) as { readonly users: readonly { readonly name: string }[] }
+  return stringify({ ...config, users: config.users.map(({ name }) => ({ name, user: { token } })) })
 }
 
 // Whatever a failed test left: finalizers that no replica takes away any more, and objects without a namespace.

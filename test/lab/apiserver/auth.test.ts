@@ -16,7 +16,7 @@ beforeAll(() => {
     metadata: { name: 'reader' },
     rules: [
       { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'list'] },
-      { apiGroups: [''], resources: ['configmaps'], resourceNames: ['hers'], verbs: ['update', 'patch'] },
+      { apiGroups: [''], resources: ['configmaps'], resourceNames: ['hers', 'later'], verbs: ['update', 'patch'] },
       { apiGroups: [''], resources: ['services/status'], verbs: ['patch'] },
     ],
   })
@@ -50,12 +50,16 @@ beforeAll(() => {
 
 const merge = { type: 'application/merge-patch+json', body: { data: { a: 'b' } } }
 
-// RBAC as the rules above say it.
+const applied = (name: string) => ({ type: 'application/apply-patch+yaml', body: configMap(name) })
+
+// RBAC as the rules above say it; that of `later` lacks the right to create, and an apply creates.
 test.each<[string, string, string, object, number]>([
   ['token-of-ann', 'GET', configMaps, {}, 200],
   ['token-of-ann', 'GET', `${configMaps}/theirs`, {}, 200],
   ['token-of-ann', 'PATCH', `${configMaps}/hers`, merge, 200],
   ['token-of-ann', 'PATCH', `${configMaps}/theirs`, merge, 403],
+  ['token-of-ann', 'PATCH', `${configMaps}/hers?fieldManager=ann`, applied('hers'), 200],
+  ['token-of-ann', 'PATCH', `${configMaps}/later?fieldManager=ann`, applied('later'), 403],
   ['token-of-ann', 'GET', `${configMaps}?watch=1`, {}, 403],
   ['token-of-ann', 'DELETE', `${configMaps}/hers`, {}, 403],
   ['token-of-ann', 'GET', '/api/v1/namespaces/kube-system/configmaps', {}, 403],

@@ -7,6 +7,7 @@ import { isAllowed } from '../auth/rbac.ts'
 import { anonymous, type User } from '../auth/user.ts'
 import { ApiError, internalError, noSuchPath, qualified, unauthorized } from '../errors.ts'
 import type { Fault } from '../faults.ts'
+import { patchTypes } from '../resources/patch.ts'
 import type { ApiContext } from './api-context.ts'
 import { decodeProtobuf, protobufType } from './protobuf.ts'
 import { jsonReply, type Reply } from './reply.ts'
@@ -87,6 +88,7 @@ function answer(context: ApiContext, received: Received, response: ServerRespons
   const { info, message, token } = received
   const user = authenticate(context, message.headers.authorization, token)
   authorize(context, user, info)
+  authorizeCreation(context, user, received)
   if (info.resource === undefined) {
     write(response, routeFixed(context, info, message.headers.accept))
     return
@@ -136,6 +138,17 @@ function authorize(context: ApiContext, user: User, info: RequestInfo): void {
   const name = resource.name || (/^metadata\.name==?([^,]+)$/.exec(info.query.get('fieldSelector') ?? '')?.[1] ?? '')
   if (!isAllowed(store, user, { verb, group, resource: named, namespace, name }))
     throw forbiddenResource(user, resource, named)
+}
+
+/** An apply, or a replacement, that has to make the object takes the right to create it as well. */
+function authorizeCreation(context: ApiContext, user: User, { info, message }: Received): void {
+  const { resource } = info
+  const applies = (message.headers['content-type'] ?? '').startsWith(patchTypes.apply)
+  if (resource?.subresource !== '' || !(resource.verb === 'update' || (resource.verb === 'patch' && applies))) return
+  const { registry, store } = context.cluster
+  const type = registry.find(resource.group, resource.version, resource.resource)
+  if (type === undefined || store.get(type.bucket, resource.namespace, resource.name) !== undefined) return
+  authorize(context, user, { ...info, resource: { ...resource, verb: 'create' } })
 }
 
 const forbiddenPath = (user: User, verb: string, path: string): ApiError =>

@@ -7,7 +7,13 @@ import type { BfdObservation } from '../liveness/bfd-core.ts'
 import { createBfdHere } from '../liveness/bfd-here.ts'
 import { answerControllers } from '../liveness/controller-answer.ts'
 import { watchKeys } from '../liveness/key-watch.ts'
-import { agentAnnotation, agentAnnotationValue, livenessPorts } from '../liveness/watched-sessions.ts'
+import { createSpeakUp } from '../liveness/speak-up.ts'
+import {
+  agentAnnotation,
+  agentAnnotationValue,
+  livenessPorts,
+  speaksUpAnnotation,
+} from '../liveness/watched-sessions.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Annotations } from './node-lease.ts'
@@ -39,11 +45,15 @@ export function startNodeLiveness({ renew, ...base }: NodeLivenessOptions): Node
   const ports = { local: livenessPorts.agent, remote: livenessPorts.controller }
   const bfd = createBfdHere({ ...base, ports })
   const heartbeats = watchHeartbeats({ ...base, labelSelector: 'bellhop.io/role=controller' })
-  const { hears } = answerControllers({ ...base, keys, heartbeats, bfd })
+  const { hears } = answerControllers({ ...base, keys, heartbeats, bfd, onLoss: createSpeakUp({ ...base, renew }) })
   return {
     hears,
     observe: bfd.observe,
-    annotations: () => ({ [agentAnnotation]: agentAnnotationValue, ...keys.annotations() }),
+    annotations: () => ({
+      [agentAnnotation]: agentAnnotationValue,
+      [speaksUpAnnotation]: 'true',
+      ...keys.annotations(),
+    }),
     stop: bfd.stop,
   }
 }

@@ -7,6 +7,7 @@ import type { Node } from '../k8s/objects.ts'
 import { type AgentWatch, createAgentWatch, type OpinionChange } from '../liveness/agent-watch.ts'
 import type { BfdObservation } from '../liveness/bfd-core.ts'
 import { createBfdThread } from '../liveness/bfd-thread.ts'
+import { askHost } from '../liveness/host-watch.ts'
 import { watchKeys } from '../liveness/key-watch.ts'
 import { controllerAnnotation, livenessPorts, nodeAnnotation } from '../liveness/watched-sessions.ts'
 import type { LivenessFacts } from '../plan/liveness-report.ts'
@@ -97,7 +98,8 @@ export function startPresence(options: PresenceOptions): Presence {
     bfd &&
     keys &&
     createAgentWatch({
-      ...{ bfd, keys, log },
+      ...{ bfd, keys, clock, log, signal },
+      askHost: askHost(livenessPorts.agent),
       heartbeats: agentLeases,
       ownNode: node,
       onChange: (changes) => {

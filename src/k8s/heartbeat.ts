@@ -4,7 +4,7 @@
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { KubeClient } from './client.ts'
-import { identityOf, type RawObject } from './json.ts'
+import { asList, identityOf, type RawObject } from './json.ts'
 import { isConflict, isNotFound, type KubeError } from './kube-error.ts'
 import { parseLease } from './lease.ts'
 import { pause } from './pause.ts'
@@ -57,6 +57,7 @@ export interface Heartbeat {
 }
 
 const requestTimeoutMs = 5_000
+const askTimeoutMs = 1_000
 
 /** Starts at once. */
 export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
@@ -159,6 +160,10 @@ export interface HeartbeatWatch {
   readonly signs: () => ReadonlyMap<string, SignOfLife>
   /** Since the last renewal of the Lease `name` was seen, by our clock; undefined without such a Lease. */
   readonly silentMs: (name: string) => number | undefined
+  /** By Lease name: what tells the last renewal that was seen from others. */
+  readonly renewals: () => ReadonlyMap<string, string>
+  /** The same, from the API server at this moment; undefined when it does not answer within a second. */
+  readonly askRenewals: () => Promise<ReadonlyMap<string, string> | undefined>
   /** Called when a Lease came, went, fell silent or spoke again, or changed its holder or annotations. */
   readonly onChange: (listener: () => void) => void
   /** Deletes the Lease of one that is silent, unless it was renewed meanwhile. One that is alive after all writes a new one. */
@@ -271,6 +276,21 @@ export function watchHeartbeats(options: HeartbeatWatchOptions): HeartbeatWatch 
         options.log.info({ event: 'heartbeat-not-buried', lease: name, reason: answer.error.reason })
     },
     facts: reflector.facts,
+    renewals: () => new Map([...beats].map(([name, { renewal }]) => [name, renewal])),
+    askRenewals: async () => {
+      const answer = await options.client.request({
+        method: 'GET',
+        path: resourcePath(leaseResource, { namespace: options.namespace }),
+        // Without a resourceVersion: by quorum, and not what one server remembers.
+        query: { labelSelector: options.labelSelector },
+        timeoutMs: askTimeoutMs,
+        signal: options.signal,
+        lane: 'vital',
+      })
+      if (!answer.ok) return undefined
+      const leases = (asList(answer.value['items']) ?? []).map(parseLease)
+      return new Map(leases.map(({ name, renewal }) => [name, renewal]))
+    },
     silentMs: (name) => {
       const beat = beats.get(name)
       return beat === undefined ? undefined : clock.monotonicMs() - beat.seenMs

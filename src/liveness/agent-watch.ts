@@ -1,16 +1,25 @@
 // A controller's watch over the agents: Leases and Nodes say with whom there are sessions, the sessions say which nodes live.
 
-import { systemOnLink } from '../bfd/on-link.ts'
+import { type OnLink, systemOnLink } from '../bfd/on-link.ts'
 import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
 import type { Node } from '../k8s/objects.ts'
 import type { Ip } from '../net/ip.ts'
 import type { LivenessFacts } from '../plan/liveness-report.ts'
+import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import type { BfdThread } from './bfd-thread.ts'
+import { createHostWatch, type HostWatchOptions } from './host-watch.ts'
+import { createInquiry } from './inquiry.ts'
 import type { KeyWatch } from './key-watch.ts'
-import { type Liveness, noLiveness, opinions, transitionLiveness } from './liveness.ts'
+import { distrusted, type Liveness, type LivenessEvent, noLiveness, opinions, transitionLiveness } from './liveness.ts'
 import { livenessEventOf } from './session-change.ts'
-import { livenessAddress, livenessDetectionMs, sessionsWithAgents } from './watched-sessions.ts'
+import {
+  livenessAddress,
+  livenessDetectionMs,
+  nodeAnnotation,
+  sessionsWithAgents,
+  speaksUpAnnotation,
+} from './watched-sessions.ts'
 
 export interface OpinionChange {
   readonly node: string
@@ -19,13 +28,18 @@ export interface OpinionChange {
 }
 
 export interface AgentWatchOptions {
-  readonly bfd: BfdThread
+  readonly bfd: Pick<BfdThread, 'setSessions' | 'onTidings'>
   /** Of the agents. */
-  readonly heartbeats: HeartbeatWatch
+  readonly heartbeats: Pick<HeartbeatWatch, 'signs' | 'onChange' | 'renewals' | 'askRenewals'>
   readonly keys: Pick<KeyWatch, 'authenticationWith' | 'onChange'>
   /** The Node this controller runs on. */
   readonly ownNode: string
+  /** Asks a host whose agent has ended whether it is there. */
+  readonly askHost: HostWatchOptions['ask']
+  readonly clock: Clock
   readonly log: Log
+  readonly signal: AbortSignal
+  readonly isOnLink?: OnLink
   /** The opinion of a node changed. */
   readonly onChange: (changed: readonly OpinionChange[]) => void
   /** Whence this controller watches changed: agents have to be told. */
@@ -44,7 +58,7 @@ export interface AgentWatch {
 }
 
 export function createAgentWatch(options: AgentWatchOptions): AgentWatch {
-  const { bfd, heartbeats, keys, ownNode, log, onChange, onMoved } = options
+  const { bfd, heartbeats, keys, ownNode, clock, log, signal, onChange, onMoved, isOnLink = systemOnLink } = options
   let nodes: ReadonlyMap<string, Node> = new Map()
   let address: Ip | undefined
   let liveness: Liveness = noLiveness
@@ -52,11 +66,46 @@ export function createAgentWatch(options: AgentWatchOptions): AgentWatch {
   let watched: ReadonlySet<string> = new Set()
   let withoutKey: readonly string[] = []
 
+  const follow = (event: LivenessEvent): readonly OpinionChange[] =>
+    become(transitionLiveness(liveness, event, livenessDetectionMs))
+  const tell = (changes: readonly OpinionChange[]): void => {
+    if (changes.length > 0) onChange(changes)
+  }
+  const hosts = createHostWatch({
+    ...{ clock, signal, ask: options.askHost },
+    onEvent: (node, type) => tell(follow({ type, node, atMs: clock.monotonicMs() })),
+  })
+  const inquiry = createInquiry({
+    ...{ clock, signal },
+    renewals: () => byNode(heartbeats, heartbeats.renewals()),
+    ask: async () => {
+      const renewals = await heartbeats.askRenewals()
+      return renewals && byNode(heartbeats, renewals)
+    },
+    onUnheardOf: (unheardOf) => {
+      log.info({
+        event: 'nodes-unheard-of',
+        nodes: unheardOf,
+        because: 'the API server answers, and has not heard of them',
+      })
+      let next = liveness
+      for (const node of unheardOf) next = transitionLiveness(next, { type: 'unheard-of', node }, livenessDetectionMs)
+      tell(become(next))
+    },
+  })
+  /** Its agent is gone: from now on its kernel is asked. */
+  const lookAtHost = (name: string): void => {
+    const node = nodes.get(name)
+    const at = node === undefined ? undefined : livenessAddress(node)
+    if (at !== undefined) hosts.begin(name, at)
+  }
+
   /** The opinions that changed. */
   const become = (next: Liveness): readonly OpinionChange[] => {
     const before = said
     const after = opinions(next)
     liveness = next
+    inquiry.about(distrusted(next))
     const changed = [...new Set([...before.keys(), ...after.keys()])].filter(
       (node) => before.get(node) !== after.get(node),
     )
@@ -72,24 +121,20 @@ export function createAgentWatch(options: AgentWatchOptions): AgentWatch {
   }
 
   const watch = (): readonly OpinionChange[] => {
-    const configs = sessionsWithAgents(
-      heartbeats.signs().values(),
-      nodes,
-      ownNode,
-      systemOnLink,
-      keys.authenticationWith,
-    )
+    const configs = sessionsWithAgents(heartbeats.signs().values(), nodes, ownNode, isOnLink, keys.authenticationWith)
     bfd.setSessions(configs)
     watched = new Set(configs.map(({ key }) => key))
     withoutKey = configs.flatMap(({ key, authentication }) => (authentication?.send === undefined ? [key] : []))
-    if ([...liveness.keys()].every((node) => watched.has(node))) return []
-    return become(transitionLiveness(liveness, { type: 'watched', nodes: watched }, livenessDetectionMs))
+    for (const node of liveness.keys()) {
+      if (!nodes.has(node)) hosts.end(node)
+      else if (!watched.has(node) && !hosts.watches(node)) lookAtHost(node)
+    }
+    const seen = new Set([...watched, ...[...liveness.keys()].filter(hosts.watches)])
+    if ([...liveness.keys()].every((node) => seen.has(node))) return []
+    return follow({ type: 'watched', nodes: seen })
   }
 
-  const watchAnew = (): void => {
-    const changes = watch()
-    if (changes.length > 0) onChange(changes)
-  }
+  const watchAnew = (): void => tell(watch())
   heartbeats.onChange(watchAnew)
   keys.onChange(watchAnew)
   bfd.onTidings(({ changes, looks }) => {
@@ -98,11 +143,12 @@ export function createAgentWatch(options: AgentWatchOptions): AgentWatch {
       // The last words of a session that is no more.
       if (!watched.has(change.key)) continue
       const event = livenessEventOf(change.key, change)
+      if (event?.type === 'up') hosts.end(change.key)
+      if (event?.type === 'ended') lookAtHost(change.key)
       if (event !== undefined) next = transitionLiveness(next, event, livenessDetectionMs)
     }
     for (const look of looks) next = transitionLiveness(next, look, livenessDetectionMs)
-    const changed = become(next)
-    if (changed.length > 0) onChange(changed)
+    tell(become(next))
   })
 
   return {
@@ -125,4 +171,19 @@ export function createAgentWatch(options: AgentWatchOptions): AgentWatch {
       watch()
     },
   }
+}
+
+/** What is known by Lease, by node, of those whose agents speak up when they lose a controller. */
+function byNode(
+  { signs }: Pick<HeartbeatWatch, 'signs'>,
+  renewals: ReadonlyMap<string, string>,
+): ReadonlyMap<string, string> {
+  const found = new Map<string, string>()
+  for (const [lease, { annotations }] of signs()) {
+    const node = annotations[nodeAnnotation]
+    const renewal = renewals.get(lease)
+    if (node !== undefined && renewal !== undefined && annotations[speaksUpAnnotation] === 'true')
+      found.set(node, renewal)
+  }
+  return found
 }

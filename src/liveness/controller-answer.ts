@@ -17,6 +17,8 @@ export interface ControllerAnswerOptions {
   readonly clock: Clock
   readonly signal: AbortSignal
   readonly isOnLink?: OnLink
+  /** The session with a controller is lost. It may be deaf, and ask the API server whether we live. */
+  readonly onLoss?: () => void
 }
 
 /**
@@ -59,6 +61,9 @@ export function answerControllers(options: ControllerAnswerOptions): { readonly 
   heartbeats.onChange(answer)
   keys.onChange(answer)
   bfd.onTidings(({ changes }) => {
+    // Also one that says that it does not hear us.
+    if (changes.some(({ from, to, remoteState }) => from === 'Up' && to !== 'Up' && remoteState !== 'AdminDown'))
+      options.onLoss?.()
     for (const { key, from, to, remoteState } of changes) {
       const address = parseIp(key)
       if (!address.ok) continue

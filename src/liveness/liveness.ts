@@ -1,7 +1,7 @@
 // Which nodes live, from what the BFD sessions with their agents went through: pure. Silence alone is a death. An agent that says
 // goodbye, or that is heard saying that it does not hear us, speaks, and who speaks is not dead; of such a node there is no opinion,
-// and its condition Ready decides. Neither is there one when most of the agents fall silent together, or all of several: then it is we
-// who are deaf.
+// and its condition Ready decides, unless its kernel answers for it and then falls silent. Neither is there one when most of the agents
+// fall silent together, or all of several: then it may be we who are deaf, until the API server has not heard of them either.
 
 /** What happened to the session with a node's agent. Times in milliseconds of one monotonic clock. */
 export type LivenessEvent =
@@ -10,6 +10,12 @@ export type LivenessEvent =
   | { readonly type: 'up'; readonly node: string }
   /** It ended, and no silence of the node's: an agent that ends, begins anew, does not hear us, or is gone from a host that lives. */
   | { readonly type: 'ended'; readonly node: string }
+  /** Its agent is gone, and its kernel answers. */
+  | { readonly type: 'host-answers'; readonly node: string }
+  /** The kernel that answered does so no more. */
+  | { readonly type: 'host-silent'; readonly node: string; readonly atMs: number }
+  /** The API server, which answers us, has not heard of it either since it fell silent, and would have. */
+  | { readonly type: 'unheard-of'; readonly node: string }
   /** A whole detection time passed without a packet. */
   | {
       readonly type: 'silent'
@@ -26,9 +32,10 @@ export type LivenessEvent =
       readonly alsoSilent: number
     }
 
-/** `distrusted`: it fell silent with too many others for us to believe it. */
+/** `distrusted`: it fell silent with too many others for us to believe it. `host-up`: a kernel without an agent. */
 type Life =
   | { readonly state: 'up' }
+  | { readonly state: 'host-up' }
   | { readonly state: 'down'; readonly atMs: number }
   | { readonly state: 'distrusted'; readonly atMs: number }
 
@@ -55,11 +62,27 @@ export function transitionLiveness(before: Liveness, event: LivenessEvent, detec
       after.delete(event.node)
       return after
     }
+    case 'host-answers':
+      return new Map(before).set(event.node, { state: 'host-up' })
+    case 'host-silent':
+      return hostSilence(before, event)
+    case 'unheard-of': {
+      const life = before.get(event.node)
+      return life?.state === 'distrusted' ? new Map(before).set(event.node, { ...life, state: 'down' }) : before
+    }
     case 'silent':
       return silence(before, event, detectionMs)
     case 'looked':
       return believe(before, event, detectionMs)
   }
+}
+
+// Only while somebody else is heard, or where there is nobody else: else it is we who hear nothing.
+function hostSilence(before: Liveness, { node, atMs }: Extract<LivenessEvent, { type: 'host-silent' }>): Liveness {
+  if (before.get(node)?.state !== 'host-up') return before
+  const others = [...before].filter(([name]) => name !== node).map(([, { state }]) => state)
+  const isHeard = others.includes('up') || others.every((state) => state === 'down')
+  return new Map(before).set(node, { state: isHeard ? 'down' : 'distrusted', atMs })
 }
 
 function silence(
@@ -87,11 +110,11 @@ function believe(
   return after
 }
 
-type Fallen = Exclude<Life, { readonly state: 'up' }>
+type Fallen = Extract<Life, { readonly atMs: number }>
 
 const fallenTogether = (lives: Liveness, atMs: number, detectionMs: number): readonly (readonly [string, Fallen])[] =>
   [...lives].flatMap(([name, life]) =>
-    life.state !== 'up' && atMs - life.atMs <= detectionMs ? [[name, life] as const] : [],
+    'atMs' in life && atMs - life.atMs <= detectionMs ? [[name, life] as const] : [],
   )
 
 /** Whether it is we who hear nobody, rather than they who say nothing. */
@@ -108,6 +131,10 @@ function isDeaf(lives: Liveness, together: readonly unknown[], alsoSilent: numbe
 /** As the plan reads it: nodes of which there is no opinion are absent. */
 export function opinions(liveness: Liveness): ReadonlyMap<string, 'up' | 'down'> {
   const said = new Map<string, 'up' | 'down'>()
-  for (const [node, { state }] of liveness) if (state !== 'distrusted') said.set(node, state)
+  for (const [node, { state }] of liveness) if (state === 'up' || state === 'down') said.set(node, state)
   return said
 }
+
+/** Nodes that fell silent with too many others: the API server may know better. */
+export const distrusted = (liveness: Liveness): ReadonlySet<string> =>
+  new Set([...liveness].flatMap(([node, { state }]) => (state === 'distrusted' ? [node] : [])))

@@ -22,6 +22,8 @@ export const livenessDetectionMs = livenessTimers.receiveMs * livenessTimers.mul
 /** On an agent's Lease: it answers. */
 export const agentAnnotation = 'bellhop.io/liveness'
 export const agentAnnotationValue = 'bfd'
+/** On an agent's Lease: when a controller falls silent it renews the Lease at once. */
+export const speaksUpAnnotation = 'bellhop.io/liveness-speaks-up'
 /** On a replica's Lease: where its packets come from. */
 export const controllerAnnotation = 'bellhop.io/liveness-address'
 /** On both: the Node. */

@@ -3,6 +3,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
+  distrusted,
   type Liveness,
   type LivenessEvent,
   noLiveness,
@@ -48,6 +49,35 @@ describe('a node', () => {
   ])('that %s', (_, events, opinion) => {
     expect(said(...events)['n1']).toBe(opinion)
   })
+})
+
+describe('a node without an agent', () => {
+  const gone: LivenessEvent = { type: 'host-silent', node: 'n1', atMs: 0 }
+  const answers: LivenessEvent = { type: 'host-answers', node: 'n1' }
+  test.each<[string, readonly LivenessEvent[], string | undefined]>([
+    ['answers', [...up('n1'), ended('n1'), answers], undefined],
+    ['answered, and does so no more', [...up('n1', 'n2'), ended('n1'), answers, gone], 'down'],
+    ['never answered', [...up('n1', 'n2'), ended('n1'), gone], undefined],
+    ['answered no more, and does so again', [...up('n1', 'n2'), ended('n1'), answers, gone, answers], undefined],
+    ['answered no more, and has an agent again', [...up('n1', 'n2'), ended('n1'), answers, gone, ...up('n1')], 'up'],
+    [
+      'falls silent when nobody else is heard',
+      [...up('n1', 'n2'), ended('n1'), ended('n2'), answers, { ...answers, node: 'n2' }, gone],
+      undefined,
+    ],
+    ['falls silent as the only other one', [...up('n1'), ended('n1'), answers, gone], 'down'],
+  ])('that %s', (_, events, opinion) => {
+    expect(said(...events)['n1']).toBe(opinion)
+  })
+})
+
+test('a node that fell silent with too many others is dead when the API server has not heard of it either', () => {
+  const events = [...up('n1', 'n2'), silent('n1', 0, 1), silent('n2', 200)]
+  const unheardOf: LivenessEvent = { type: 'unheard-of', node: 'n1' }
+  expect([...distrusted(following(...events))]).toEqual(['n1', 'n2'])
+  expect(said(...events, unheardOf)).toEqual({ n1: 'down' })
+  expect(said(...up('n1', 'n2'), unheardOf)).toEqual({ n1: 'up', n2: 'up' })
+  expect(said(...events, ended('n1'), unheardOf)).toEqual({})
 })
 
 describe('nodes that fall silent together', () => {
@@ -159,7 +189,7 @@ describe('any history', () => {
         const event = events[last]
         if (event?.type !== 'silent') return
         const lives = [...following(...events.slice(0, last + 1)).values()]
-        const fallen = lives.filter((life) => life.state !== 'up' && event.atMs - life.atMs <= detectionMs)
+        const fallen = lives.filter((life) => 'atMs' in life && event.atMs - life.atMs <= detectionMs)
         const dead = fallen.filter(({ state }) => state === 'down').length
         const lived = fallen.length + lives.filter(({ state }) => state === 'up').length
         expect(dead <= 1 || (dead < lived && (dead <= 2 || 2 * dead <= lived))).toBe(true)

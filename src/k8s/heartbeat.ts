@@ -58,6 +58,8 @@ export interface Heartbeat {
 
 const requestTimeoutMs = 5_000
 const askTimeoutMs = 1_000
+/** For the last request of a process that has five seconds to end. */
+const leaveTimeoutMs = 2_000
 
 /** Starts at once. */
 export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
@@ -100,7 +102,7 @@ export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
       const delayMs = lastError === undefined ? renewMs * (1 - options.random() / 10) : renewMs / 5
       await pause(clock, delayMs, either)
     }
-    const deleted = await client.request({ method: 'DELETE', path, timeoutMs: requestTimeoutMs, lane: 'vital' })
+    const deleted = await client.request({ method: 'DELETE', path, timeoutMs: leaveTimeoutMs, lane: 'vital' })
     if (!deleted.ok && deleted.error.status !== 404)
       log.info({ event: 'heartbeat-not-removed', lease: options.name, reason: deleted.error.reason })
   }

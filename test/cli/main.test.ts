@@ -1,6 +1,9 @@
 // The command line as a shell sees it: what is printed where, and the exit status.
 
+import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -118,27 +121,54 @@ describe('mistakes', () => {
   })
 })
 
-test('a controller whose API server never answers ends within five seconds of SIGTERM, with status 0', async () => {
-  const directory = mkdtempSync(path.join(tmpdir(), 'bellhop-cli-'))
-  const kubeconfig = path.join(directory, 'kubeconfig')
-  writeFileSync(
-    kubeconfig,
-    JSON.stringify({
-      ...{ apiVersion: 'v1', kind: 'Config', 'current-context': 'none' },
-      clusters: [{ name: 'none', cluster: { server: 'http://127.0.0.1:1' } }],
-      users: [{ name: 'none', user: {} }],
-      contexts: [{ name: 'none', context: { cluster: 'none', user: 'none' } }],
-    }),
-  )
-  const args = ['controller', '--kubeconfig', kubeconfig, '--log-format', 'json', '--http-port', '0']
-  const controller = startProcess(nodeProgram('src/cli/main.ts', args))
-  onTestFinished(async () => {
-    await controller.stop()
-    rmSync(directory, { recursive: true, force: true })
+// Half of a list is all that comes: `undefined` is a server that takes the request and says nothing.
+const half = '{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":"a'
+
+describe.each([
+  ['refuses connections', 'refused' as const],
+  ['never answers', undefined],
+  ['stops in the middle of a list', half],
+  ['answers nonsense', '<html>a captive portal</html>'],
+])('an API server that %s', (_how, answer) => {
+  test('does not keep a controller from ending within five seconds of SIGTERM, with status 0', async () => {
+    let asked = 0
+    const server = createServer((_request, response) => {
+      asked++
+      if (answer === undefined) return
+      response.writeHead(200, { 'content-type': 'application/json' })
+      if (answer === half) response.write(answer)
+      else response.end(answer)
+    })
+    const directory = mkdtempSync(path.join(tmpdir(), 'bellhop-cli-'))
+    const listening = answer !== 'refused'
+    if (listening) await once(server.listen(0, '127.0.0.1'), 'listening')
+    const port = listening ? (server.address() as AddressInfo).port : 1
+    const kubeconfig = path.join(directory, 'kubeconfig')
+    writeFileSync(
+      kubeconfig,
+      JSON.stringify({
+        ...{ apiVersion: 'v1', kind: 'Config', 'current-context': 'it' },
+        clusters: [{ name: 'it', cluster: { server: `http://127.0.0.1:${port}` } }],
+        users: [{ name: 'it', user: {} }],
+        contexts: [{ name: 'it', context: { cluster: 'it', user: 'it' } }],
+      }),
+    )
+    const args = ['controller', '--kubeconfig', kubeconfig, '--log-format', 'json', '--http-port', '0']
+    const controller = startProcess(nodeProgram('src/cli/main.ts', args))
+    onTestFinished(async () => {
+      await controller.stop()
+      server.closeAllConnections()
+      server.close()
+      rmSync(directory, { recursive: true, force: true })
+    })
+    await controller.waitUntil(() => controller.output().includes('"event":"controller-started"'), {
+      what: 'the start',
+    })
+    // What it asks for is under way, so that ending means breaking off.
+    await controller.waitUntil(() => !listening || asked > 0, { what: 'a request' })
+    const sentAt = performance.now()
+    controller.kill('SIGTERM')
+    expect(await controller.end, controller.output()).toEqual({ status: 0, signal: null })
+    expect(performance.now() - sentAt).toBeLessThan(5000)
   })
-  await controller.waitUntil(() => controller.output().includes('"event":"controller-started"'), { what: 'the start' })
-  const sentAt = performance.now()
-  controller.kill('SIGTERM')
-  expect(await controller.end, controller.output()).toEqual({ status: 0, signal: null })
-  expect(performance.now() - sentAt).toBeLessThan(5000)
 })

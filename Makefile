@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/.cache/bin:$(PATH)
 .PHONY: help demo test test-cluster check lint format types build bench fuzz interop-doc lab deps deps-npm clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 demo: deps ## a cluster, two routers and a client in network namespaces; the whole story, checked step by step
 	@node src/cli/main.ts demo
@@ -36,13 +36,13 @@ build: deps-npm ## one bundled file, dist/bellhop.mjs
 bench: deps ## benchmarks, as ratios against real peers; never part of the tests
 	@for file in bench/*.bench.ts; do echo "== $$file"; node $$file || exit 1; done
 
-fuzz: deps-npm ## fuzzing, SECONDS=60 for each target
+fuzz: deps-npm ## fuzzing, SECONDS_EACH=60 for each target
 	@for file in test/fuzz/*-fuzz.ts; do node $$file --seconds $${SECONDS_EACH:-60} || exit 1; done
 
 interop-doc: deps ## every interop test, and docs/interop.md from what came of it
 	@node test/interop/write-document.ts
 
-lab: deps ## the embedded API server and topology, until Ctrl-C
+lab: deps ## the demo's world, kept until Ctrl-C, for kubectl and the routers' command lines
 	@node src/cli/main.ts lab
 
 deps: ## npm packages, kubectl, helm, and (as root) the Debian packages of the routers

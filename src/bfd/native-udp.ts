@@ -133,6 +133,8 @@ function createNativeUdp(libc: Libc): NativeUdp {
     const address = addressOf(at)
     if (!address.ok) return address.error
     if (libc.bind(fd, address.value, address.value.length) === 0) return undefined
+    if (lastError(libc).name === 'EADDRNOTAVAIL')
+      return { code: 'bfd-socket/refused', reason: `${at.address} is not on this host` }
     const { code, reason } = refusal(`binding ${at.address} UDP port ${at.port} for BFD`)
     return { code, reason: code === 'bfd-socket/in-use' ? `${reason}: does a BFD daemon run on this host?` : reason }
   }

@@ -28,7 +28,7 @@ async function begin(kind: Kind): Promise<Bench> {
     neighbor: { bfd: true, addPath: false },
     router: { holdTimeSeconds: 90 },
     peer: {
-      bfd: { transmitMs: 100, receiveMs: 100, multiplier: 3 },
+      bfd: { transmitMs: 300, receiveMs: 500, multiplier: 5 },
       gracefulRestart: { restartSeconds: 60, longLivedSeconds: 0 },
       ...{ addPath: 'off', holdTimeSeconds: 90, keepaliveSeconds: 30 },
     },

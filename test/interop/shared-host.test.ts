@@ -38,7 +38,7 @@ describeWith({ netns: true, programs: kinds.flatMap(programsOf) }, 'Two speakers
   const peerTo = (kind: Kind): PeerConfig =>
     peerWith({
       ...{ name: kind, address: addresses[kind], peerAsn: asn(routerAsn), localAsn: asn(65010) },
-      bfd: { transmitMs: 100, receiveMs: 100, multiplier: 3 },
+      bfd: { transmitMs: 300, receiveMs: 500, multiplier: 5 },
       gracefulRestart: { restartSeconds: 60, longLivedSeconds: 0 },
     })
   const configFor = (id: string, peers: readonly Kind[]): Omit<SpeakerConfig, 'listenAddresses'> => ({

@@ -131,9 +131,11 @@ function createNativeSockets(libc: Libc): NativeSockets {
 
   const bind = (fd: Descriptor, address: Ip, port: number, scope: number): NativeError | undefined => {
     const bytes = socketAddress(address, port, scope)
-    return libc.bind(fd, bytes, bytes.length) === 0
-      ? undefined
-      : refusal(port === 0 ? `using source address ${address}` : `listening on ${address} port ${port}`)
+    if (libc.bind(fd, bytes, bytes.length) === 0) return undefined
+    if (port !== 0) return refusal(`listening on ${address} port ${port}`)
+    return lastError(libc).name === 'EADDRNOTAVAIL'
+      ? { code: 'native/refused', reason: `source address ${address} is not on this host` }
+      : refusal(`using source address ${address}`)
   }
 
   // Opens a socket and runs the steps; closes it again when one of them fails.

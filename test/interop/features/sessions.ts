@@ -23,6 +23,17 @@ async function expectNoSession({ router, speaker }: Bench): Promise<void> {
   expect((await router.sessions()).filter(({ established }) => established)).toEqual([])
 }
 
+/** As `expectNoSession`, where one side may take what the other drops for a session until the hold time is over. */
+const noSessionLasts = ({ router, speaker }: Bench): Promise<boolean> =>
+  waitFor(
+    async () => {
+      const ours = speaker().status('tor')?.state === 'Established'
+      const theirs = (await router.sessions()).some(({ established }) => established)
+      return !(ours || theirs)
+    },
+    { what: 'no session', timeoutMs: 30_000 },
+  )
+
 // Connections are made, and nothing is said on them.
 const mute = `table inet mute {
   chain in { type filter hook input priority 0; tcp sport 179 tcp flags & psh == psh drop; tcp dport 179 tcp flags & psh == psh drop; }
@@ -195,7 +206,8 @@ export const sessionFeatures: readonly Feature[] = [
     run: async ({ begin }) => {
       const bench = await begin({ neighbor: { ttlSecurityHops: 1 }, listenPort: 179 })
       await counted(bench.routerNamespace, 'TcpExtTCPMinTTLDrop')
-      await expectNoSession(bench)
+      // GoBGP sets its least TTL on a connection that it has accepted: our OPEN may have come before that.
+      await noSessionLasts(bench)
     },
   },
   {

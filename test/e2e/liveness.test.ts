@@ -235,15 +235,22 @@ describeWith({ netns: true, programs }, 'Liveness of nodes', () => {
     expect(changesOfVip()).toEqual([])
   })
 
-  test('the agent of a node is killed, and stays away: nothing is withdrawn', { timeout }, async () => {
+  test('the agent of a node is killed, and stays away: nothing is withdrawn, until the node is off, too', {
+    timeout,
+  }, async () => {
     const node = nodeAt(2)
     await endAgent(node, 'SIGKILL')
     await becomes('no opinion', isSaid('unknown', [node]))
     await passes(unmovedMs)
-    await startAgent(node)
-    await becomes('its session', isSaid('up', [node]))
     expect(opinions.filter((said) => said.endsWith(' down'))).toEqual([])
     expect(changesOfVip()).toEqual([])
+    await lab.cutOff(node)
+    await becomes('its death', isSaid('down', [node]))
+    await becomes('the others', leavesHold(lab.topology.nodes.filter((other) => other !== node)))
+    await lab.reconnect(node)
+    await startAgent(node)
+    await becomes('all next hops', leavesHold(lab.topology.nodes))
+    await becomes('its session', isSaid('up', [node]))
   })
 
   test('the controller is cut off from all nodes: nothing is withdrawn', { timeout }, async () => {

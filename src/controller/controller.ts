@@ -21,6 +21,7 @@ import { keepPortRedirect } from '../nftables/port-redirect.ts'
 import { createFailStaticPlanner } from '../plan/last-good.ts'
 import type { LivenessFacts } from '../plan/liveness-report.ts'
 import { countingConf } from '../plan/peers.ts'
+import { drainsIn } from '../plan/report-drains.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
@@ -126,13 +127,17 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
   })
   const gate = createDataplaneGate({ clock, signal, agents: presence.agents, onChange: () => rounds.run() })
   const health = createHealthChecker({ ask: askHealth, serviceClass, clock, signal, onChange: () => rounds.run() })
-  const drains = createDrainWatch({ clock, signal, onDue: () => rounds.run() })
+  const drains = createDrainWatch({
+    ...{ clock, signal, onDue: () => rounds.run() },
+    seenByOthers: () => drainsIn(store.view().bgpConfs.get('default')),
+  })
   const reporter = createReporter({
     ...{ ...base, store, announcer, serviceClass },
     replica: { name, node, sinceMs: clock.wallMs() },
     replicas: presence.replicas,
     agents: presence.agents,
     liveness: presence.liveness,
+    drains: drains.begun,
   })
   const leadership = createLeadership({
     ...{ client, store, clock, log, serviceClass, name },

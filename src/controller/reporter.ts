@@ -48,6 +48,8 @@ export interface ReporterOptions {
   readonly replicas: HeartbeatWatch
   /** Nodes whose agents run, as far as is known. */
   readonly agents: Pick<Presence['agents'], 'running' | 'onChange'>
+  /** Nodes that are leaving, and since when: wall-clock milliseconds since 1970. */
+  readonly drains: () => ReadonlyMap<string, number>
   /** What is seen of the nodes by BFD. */
   readonly liveness: Presence['liveness']
   readonly serviceClass: ServiceClassRule
@@ -109,6 +111,7 @@ export function createReporter(options: ReporterOptions): Reporter {
       sessions: announcer.sessions,
       ranges: announcer.ranges,
       guarded: announcer.guarded,
+      drains: options.drains(),
       replica,
       ...(alive === undefined ? {} : { replicas: alive }),
       ...(agents === undefined ? {} : { agents }),

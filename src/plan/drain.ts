@@ -27,18 +27,29 @@ export interface Now {
   readonly monotonicMs: number
 }
 
-/** `sinceMs`: monotonic milliseconds; `atMs`: wall-clock milliseconds since 1970, as the annotation says. */
-type Drain = { readonly sinceMs: number } | { readonly atMs: number }
+/**
+ * `sinceMs`: monotonic milliseconds, and the same moment by the wall clock; `atMs`: wall-clock milliseconds since 1970, as the
+ * annotation says, or somebody who saw the drain begin.
+ */
+type Drain = { readonly sinceMs: number; readonly wallMs: number } | { readonly atMs: number }
 
 export const noDrainsSeen: DrainsSeen = { known: new Set(), drains: new Map() }
 
-const longAgo: Drain = { sinceMs: Number.NEGATIVE_INFINITY }
+const longAgo: Drain = { sinceMs: Number.NEGATIVE_INFINITY, wallMs: Number.NEGATIVE_INFINITY }
+
+const nobodyKnows: ReadonlyMap<string, number> = new Map()
 
 /**
  * What is seen with these Nodes, which are all there are. A Node that comes with the annotation has left already: a replica
- * that starts must not bring back the paths of a node that has been drained for hours.
+ * that starts must not bring back the paths of a node that has been drained for hours. `begun` knows better, of those who were seen to
+ * begin by somebody else: wall-clock milliseconds since 1970, by node.
  */
-export function seeDrains(before: DrainsSeen, nodes: ReadonlyMap<string, Node>, now: Now): DrainsSeen {
+export function seeDrains(
+  before: DrainsSeen,
+  nodes: ReadonlyMap<string, Node>,
+  now: Now,
+  begun: ReadonlyMap<string, number> = nobodyKnows,
+): DrainsSeen {
   const known = new Set<string>()
   const drains = new Map<string, Drain>()
   for (const [name, { meta }] of nodes) {
@@ -49,13 +60,16 @@ export function seeDrains(before: DrainsSeen, nodes: ReadonlyMap<string, Node>, 
     }
     const atMs = timeOf(value)
     const earlier = before.drains.get(name)
-    const begun = earlier ?? (before.known.has(name) ? { sinceMs: now.monotonicMs } : longAgo)
+    const drain = earlier ?? (before.known.has(name) ? begunNow(now) : begunAt(begun.get(name)))
     // Another word for the same wish does not begin it anew, and one without a time means now.
-    if (atMs === undefined) drains.set(name, 'atMs' in begun ? { atMs: Math.min(begun.atMs, now.wallMs) } : begun)
+    if (atMs === undefined) drains.set(name, 'atMs' in drain ? { atMs: Math.min(drain.atMs, now.wallMs) } : drain)
     else drains.set(name, { atMs })
   }
   return { known, drains }
 }
+
+const begunNow = ({ monotonicMs, wallMs }: Now): Drain => ({ sinceMs: monotonicMs, wallMs })
+const begunAt = (atMs: number | undefined): Drain => (atMs === undefined ? longAgo : { atMs })
 
 const rfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/i
 
@@ -69,6 +83,8 @@ function timeOf(value: string): number | undefined {
 export interface DrainsNow {
   /** By node, every one that is annotated. */
   readonly phases: ReadonlyMap<string, DrainPhase>
+  /** Of those that are leaving: when that began, in wall-clock milliseconds since 1970, for who starts meanwhile. */
+  readonly begun: ReadonlyMap<string, number>
   /** In how many milliseconds `phases` will be something else; absent = never. */
   readonly nextMs?: number
 }
@@ -76,6 +92,7 @@ export interface DrainsNow {
 /** How far the drains have come at a moment. `graceMs`: how long a node leaves. */
 export function drainsAt({ drains }: DrainsSeen, now: Now, graceMs: number): DrainsNow {
   const phases = new Map<string, DrainPhase>()
+  const begun = new Map<string, number>()
   let nextMs = Number.POSITIVE_INFINITY
   for (const [node, drain] of drains) {
     const agoMs = 'atMs' in drain ? now.wallMs - drain.atMs : now.monotonicMs - drain.sinceMs
@@ -83,6 +100,7 @@ export function drainsAt({ drains }: DrainsSeen, now: Now, graceMs: number): Dra
     phases.set(node, phase)
     if (phase === 'staying') nextMs = Math.min(nextMs, -agoMs)
     if (phase === 'leaving') nextMs = Math.min(nextMs, graceMs - agoMs)
+    if (phase === 'leaving') begun.set(node, 'atMs' in drain ? drain.atMs : drain.wallMs)
   }
-  return nextMs === Number.POSITIVE_INFINITY ? { phases } : { phases, nextMs }
+  return nextMs === Number.POSITIVE_INFINITY ? { phases, begun } : { phases, begun, nextMs }
 }

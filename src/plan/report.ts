@@ -26,6 +26,7 @@ import { vipName } from '../vip/vip-name.ts'
 import { resolveCommunity } from './attributes.ts'
 import { type LivenessFacts, livenessAuthenticated, livenessEntry } from './liveness-report.ts'
 import { countingConf, noConfMessage } from './peers.ts'
+import { drainStatus } from './report-drains.ts'
 import { countTold, establishedPeers, leaderPeerStatus, ownRangeSessions, ownSession } from './report-peers.ts'
 import { announcedOf, vipStatus } from './report-vips.ts'
 import { clip, keptWords, shortList, type UnstampedCondition } from './status-text.ts'
@@ -71,6 +72,8 @@ export interface ReportInput {
   readonly liveness?: LivenessFacts
   /** Why this replica cannot listen, while it cannot. */
   readonly listenError?: string
+  /** Nodes that are leaving, and since when: wall-clock milliseconds since 1970. Absent = none. */
+  readonly drains?: ReadonlyMap<string, number>
   /** Vips whose withdrawal waits for a second look. */
   readonly guarded?: ReadonlySet<string>
 }
@@ -252,7 +255,11 @@ function confStatus(input: ReportInput, conf: BgpConf): DesiredStatus['status'] 
         ? { type: 'Ready', status: 'True', reason: 'InUse', message: `AS ${conf.asn}` }
         : { type: 'Ready', status: 'False', reason: 'ListenFailed', message: listenError }
   const authenticated = liveness && livenessAuthenticated(liveness)
-  return statusOf(conf.meta, { speakersSummary: `${names.size}/${Math.max(names.size, replicas?.size ?? 0)}` }, [
+  const fields = {
+    speakersSummary: `${names.size}/${Math.max(names.size, replicas?.size ?? 0)}`,
+    ...drainStatus(input.drains ?? new Map()),
+  }
+  return statusOf(conf.meta, fields, [
     { type: 'Ignored', status: 'False', reason: 'Default', message: '' },
     ready,
     ...(authenticated === undefined ? [] : [{ type: 'LivenessAuthenticated', ...authenticated }]),

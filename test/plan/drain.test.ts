@@ -71,6 +71,23 @@ describe('an annotation that says no time', () => {
     expect(phasesAt(see(annotated, 110, { n1: 'true', n3: 'true' }), 110)).toBe('n1 leaving, n3 left, next in 20')
   })
 
+  test('that somebody else saw begin goes on where it was, and is over where it is', () => {
+    const begun = new Map([['n1', startOfDayMs + 90_000]])
+    const nodes = new Map(
+      ['n1', 'n2'].map((name) => [name, node(name, [], { meta: { annotations: { [drainAnnotation]: 'true' } } })]),
+    )
+    const seenAt = (seconds: number): string => {
+      const now = { wallMs: startOfDayMs + seconds * 1000, monotonicMs: 7 }
+      return [...drainsAt(seeDrains(noDrainsSeen, nodes, now, begun), now, 30_000).phases.values()].join()
+    }
+    expect([seenAt(100), seenAt(119), seenAt(120), seenAt(9999)]).toEqual([
+      'leaving,left',
+      'leaving,left',
+      'left,left',
+      'left,left',
+    ])
+  })
+
   test('of several nodes counts for each, and the next change is the first of them', () => {
     const both = see(annotated, 110, { n1: 'true', n2: 'true' })
     expect(phasesAt(both, 111)).toBe('n1 leaving, n2 leaving, next in 19')
@@ -92,7 +109,7 @@ describe('an annotation that says a time', () => {
 
   test('goes by the wall clock, wherever it is set to', () => {
     const now = { wallMs: startOfDayMs + 1_810_000, monotonicMs: 5 }
-    expect(drainsAt(scheduled, now, 30_000)).toEqual({ phases: new Map([['n1', 'leaving']]), nextMs: 20_000 })
+    expect(drainsAt(scheduled, now, 30_000)).toMatchObject({ phases: new Map([['n1', 'leaving']]), nextMs: 20_000 })
   })
 
   test('that is replaced by a word begins now, or has begun', () => {

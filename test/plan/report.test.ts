@@ -613,6 +613,18 @@ describe('a BgpConf', () => {
     })
   })
 
+  test('says since when nodes leave, for a controller that starts meanwhile', () => {
+    expect(statusOf('BgpConf/default leader', inputOf())).not.toHaveProperty('drains')
+    const drains = new Map([
+      ['n2', 60_400],
+      ['n1', 30_000],
+    ])
+    expect(statusOf('BgpConf/default leader', inputOf({}, { drains }))['drains']).toEqual([
+      { node: 'n1', since: '1970-01-01T00:00:30Z' },
+      { node: 'n2', since: '1970-01-01T00:01:00Z' },
+    ])
+  })
+
   test('counts the speakers that run, of those that should', () => {
     const confs = [conf({ status: { speakers: [{ name: 'c2' }, { name: 'gone' }] } })]
     expect(

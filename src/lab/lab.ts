@@ -302,8 +302,8 @@ function runKubectl(exec: Exec, program: string, kubeconfig: string): Lab['kubec
 }
 
 /** What a person types first in another terminal. */
-export const shellLines = ({ topology }: Pick<Lab, 'topology'>): readonly string[] => [
-  `export KUBECONFIG=${path.join(topology.network.directory, 'kubeconfig')} PATH=${repositoryFile('.cache/bin')}:$PATH`,
+export const shellLines = (directory: string): readonly string[] => [
+  `export KUBECONFIG=${path.join(directory, 'kubeconfig')} PATH=${repositoryFile('.cache/bin')}:$PATH`,
 ]
 
 /** A file below the repository's root, for `kubectl apply -f`. */

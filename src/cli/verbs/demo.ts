@@ -66,7 +66,7 @@ async function tellLabStory(story: Story, flags: LabFlags, ended: AbortControlle
   process.once('SIGTERM', stop)
   try {
     story.say('Until the end of the story you can look around from another terminal, with what is printed here and:')
-    for (const line of shellLines(lab)) story.command(line)
+    for (const line of shellLines(lab.topology.network.directory)) story.command(line)
     await tellStory(lab, story)
     const { passed, total } = story.summary()
     if (passed < total && !ended.signal.aborted)

@@ -55,7 +55,7 @@ function welcome(lab: Lab): string {
     node1 === undefined ? [] : [[node1.namespace.commandLine(['bash']), 'a shell on a node; node2 and node3 likewise']]
   return `The lab is up: node1 to node3 with agents, controllers on node1 and node2. In another terminal, as root:
 
-${shellLines(lab)
+${shellLines(topology.network.directory)
   .map((line) => `  ${line}\n`)
   .join('')}
   kubectl apply -f ${lab.manifest('bgp')} -f ${lab.manifest('whoami')}

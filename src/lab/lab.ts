@@ -278,7 +278,7 @@ async function startNodes(
     const podPrefixes = clusterPodPrefixes
     const proxy =
       program === undefined
-        ? startKubeProxy({ ...own, podPrefixes })
+        ? startKubeProxy({ ...own, podPrefixes, mode })
         : startRealKubeProxy({
             ...{ node, program, mode, kubeconfig, podPrefixes },
             directory: topology.network.directory,

@@ -1,5 +1,5 @@
-// A stand-in for kube-proxy on one lab node, in iptables mode: watches Services and EndpointSlices and writes the node's
-// nat and filter tables, one transaction a family, both families. It runs in the lab's process and reaches into the node's
+// A stand-in for kube-proxy on one lab node, in iptables or nftables mode: watches Services and EndpointSlices and writes the node's
+// tables, one transaction a family, both families. It runs in the lab's process and reaches into the node's
 // namespace.
 //
 //   const proxy = startKubeProxy({ node, client, clock, log, podPrefixes: clusterPodPrefixes })
@@ -9,21 +9,26 @@
 import type { KubeClient } from '../../k8s/client.ts'
 import type { IpFamily } from '../../net/ip.ts'
 import type { Clock } from '../../runtime/clock.ts'
+import type { ExecResult } from '../../runtime/exec.ts'
 import type { Log } from '../../runtime/log.ts'
 import { watchCollection } from '../kubelet/watched.ts'
 import type { Namespace } from '../netns/namespace.ts'
-import { parseTables, renderTables } from './rules.ts'
+import type { DualStack } from '../topology/addresses.ts'
+import { renderNftTable } from './nft-rules.ts'
+import { type ObservedTables, parseTables, renderTables } from './rules.ts'
 import { proxiedPorts } from './services.ts'
 
+export type KubeProxyMode = 'iptables' | 'nftables'
+
 export interface KubeProxyOptions {
-  readonly node: { readonly name: string; readonly namespace: Namespace }
+  readonly node: { readonly name: string; readonly namespace: Namespace; readonly address: DualStack }
   readonly client: KubeClient
   readonly clock: Clock
   readonly log: Log
   /** All pods of the cluster: traffic from elsewhere to a cluster IP is masqueraded. */
   readonly podPrefixes: { readonly ipv4: string; readonly ipv6: string }
-  /** `iptables`, or `iptables-legacy`: what the rules are written with. Default `iptables`. */
-  readonly iptables?: 'iptables' | 'iptables-nft' | 'iptables-legacy'
+  /** What the rules are written with. Default `iptables`. */
+  readonly mode?: KubeProxyMode
 }
 
 export interface KubeProxy {
@@ -86,25 +91,40 @@ export function startKubeProxy(options: KubeProxyOptions): KubeProxy {
   }
 }
 
-// Writes what differs from what was written last; returns what iptables complained about.
+// Writes what differs from what was written last; returns what the program complained about.
 async function sync(
-  { node, podPrefixes, iptables = 'iptables' }: KubeProxyOptions,
+  { node, podPrefixes, mode = 'iptables' }: KubeProxyOptions,
   ports: ReturnType<typeof proxiedPorts>,
   written: Map<IpFamily, string>,
 ): Promise<string | undefined> {
-  for (const [family, program, podPrefix] of [
-    ['IPv4', iptables, podPrefixes.ipv4],
-    ['IPv6', iptables.replace('iptables', 'ip6tables'), podPrefixes.ipv6],
+  for (const [family, podPrefix, nodeAddress] of [
+    ['IPv4', podPrefixes.ipv4, node.address.ipv4],
+    ['IPv6', podPrefixes.ipv6, node.address.ipv6],
   ] as const) {
     const signature = JSON.stringify(ports.filter((port) => port.family === family))
     if (written.get(family) === signature) continue
-    const saved = await node.namespace.exec([`${program}-save`])
-    const input = renderTables(family, ports, { podPrefix, observed: parseTables(saved.stdout) })
-    const restored = await node.namespace.exec([`${program}-restore`, '--noflush', '-w', '5'], { input })
-    if (saved.status !== 0 || restored.status !== 0) return (saved.stderr || restored.stderr).trim()
+    const result =
+      mode === 'nftables'
+        ? await node.namespace.exec(['nft', '-f', '-'], {
+            input: renderNftTable(family, ports, { podPrefix, nodeAddress }),
+          })
+        : await restore(family === 'IPv4' ? 'iptables' : 'ip6tables', node.namespace, (observed) =>
+            renderTables(family, ports, { podPrefix, observed }),
+          )
+    if (result.status !== 0) return result.stderr.trim()
     written.set(family, signature)
   }
   return undefined
+}
+
+async function restore(
+  program: string,
+  namespace: Namespace,
+  render: (observed: ObservedTables) => string,
+): Promise<ExecResult> {
+  const saved = await namespace.exec([`${program}-save`])
+  if (saved.status !== 0) return saved
+  return namespace.exec([`${program}-restore`, '--noflush', '-w', '5'], { input: render(parseTables(saved.stdout)) })
 }
 
 interface Trigger {

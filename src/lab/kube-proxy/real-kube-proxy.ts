@@ -9,9 +9,7 @@ import path from 'node:path'
 import { stringify } from 'yaml'
 import type { Namespace } from '../netns/namespace.ts'
 import { waitFor } from '../netns/wait.ts'
-import type { KubeProxy } from './kube-proxy.ts'
-
-export type KubeProxyMode = 'iptables' | 'nftables'
+import type { KubeProxy, KubeProxyMode } from './kube-proxy.ts'
 
 /** How the proxies of a lab work; without `program` they are stand-ins. */
 export interface ProxyChoice {

@@ -1,10 +1,9 @@
 // The tables that kube-proxy in iptables mode would write for a set of Service ports: the same chains, under the same names,
 // jumped to from the same places, because the agent recognises the back end by them and has to live beside them. What the
-// lab has no use for (session affinity, topology hints, source ranges, health check ports) is left out. Pure.
+// lab has no use for (session affinity, topology hints, health check ports) is left out. Pure.
 
-import { createHash } from 'node:crypto'
 import type { Ip, IpFamily } from '../../net/ip.ts'
-import type { ProxiedPort, Target } from './services.ts'
+import { type ProxiedPort, portSuffix, servesOutside, shortHash, type Target } from './services.ts'
 
 /** What is in a family's tables now, as far as it matters: names of KUBE-* chains, and rules of the built-in chains. */
 export interface ObservedTables {
@@ -42,6 +41,10 @@ const natJumps: readonly string[] = [
   '-A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',
 ]
 const filterJumps: readonly string[] = [
+  ...['INPUT', 'FORWARD', 'OUTPUT'].map(
+    (chain) =>
+      `-A ${chain} -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL`,
+  ),
   '-A INPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES',
   '-A FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES',
   '-A FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
@@ -87,7 +90,7 @@ function renderTable(
   ]
 }
 
-const isPerService = (chain: string): boolean => /^KUBE-(SVC|SVL|EXT|SEP)-/.test(chain)
+const isPerService = (chain: string): boolean => /^KUBE-(SVC|SVL|EXT|SEP|FW)-/.test(chain)
 
 function natChains(ports: readonly ProxiedPort[], podPrefix: string): Chains {
   const services: string[] = []
@@ -110,7 +113,14 @@ function natChains(ports: readonly ProxiedPort[], podPrefix: string): Chains {
     if (port.targets.length > 0 && port.clusterIP !== undefined)
       services.push(`-d ${port.clusterIP} ${portMatch(port, port.port)} -j ${names.cluster}`)
     if (servesOutside(port)) {
-      for (const vip of port.vips) services.push(`-d ${vip} ${portMatch(port, port.port)} -j ${names.external}`)
+      const isRestricted = port.sourceRanges.length > 0
+      const first = isRestricted ? names.firewall : names.external
+      for (const vip of port.vips) services.push(`-d ${vip} ${portMatch(port, port.port)} -j ${first}`)
+      if (isRestricted)
+        chains.set(
+          names.firewall,
+          port.sourceRanges.map((range) => `-s ${range} -j ${names.external}`),
+        )
       if (port.nodePort !== 0) nodePorts.push(`${portMatch(port, port.nodePort)} -j ${names.external}`)
       chains.set(names.external, externalRules(port, podPrefix))
       chains.set(names.local, spread(port, port.localTargets))
@@ -123,11 +133,6 @@ function natChains(ports: readonly ProxiedPort[], podPrefix: string): Chains {
   services.push('-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS')
   return chains
 }
-
-// With Local and no local endpoint nothing is translated here; the filter table drops it.
-const servesOutside = (port: ProxiedPort): boolean =>
-  (port.vips.length > 0 || port.nodePort !== 0) &&
-  (port.externalTrafficPolicy === 'Cluster' ? port.targets : port.localTargets).length > 0
 
 // Cluster: any endpoint, the node's address as source. Local: endpoints here, the client's address kept; pods and the node
 // itself may use all endpoints.
@@ -164,7 +169,11 @@ const toTarget = (port: ProxiedPort, { address, port: number }: Target): string[
 function filterChains(ports: readonly ProxiedPort[]): Chains {
   const services: string[] = []
   const external: string[] = []
+  const firewall: string[] = []
   for (const port of ports) {
+    // Who comes from a range was translated before: a packet that still carries the VIP comes from outside of all.
+    if (port.sourceRanges.length > 0)
+      firewall.push(...port.vips.map((vip) => `-d ${vip} ${portMatch(port, port.port)} -j DROP`))
     if (port.targets.length === 0 && port.clusterIP !== undefined)
       services.push(`-d ${port.clusterIP} ${portMatch(port, port.port)} -j REJECT`)
     if (servesOutside(port)) continue
@@ -176,6 +185,7 @@ function filterChains(ports: readonly ProxiedPort[]): Chains {
   return new Map([
     ['KUBE-SERVICES', services],
     ['KUBE-EXTERNAL-SERVICES', external],
+    ['KUBE-PROXY-FIREWALL', firewall],
     [
       'KUBE-FORWARD',
       [
@@ -196,19 +206,18 @@ interface ChainNames {
   readonly cluster: string
   readonly local: string
   readonly external: string
+  readonly firewall: string
 }
 
 function chainNames(port: ProxiedPort): ChainNames {
-  const suffix = hash(`${port.id} ${port.protocol}`)
-  return { cluster: `KUBE-SVC-${suffix}`, local: `KUBE-SVL-${suffix}`, external: `KUBE-EXT-${suffix}` }
+  const suffix = portSuffix(port)
+  return {
+    cluster: `KUBE-SVC-${suffix}`,
+    local: `KUBE-SVL-${suffix}`,
+    external: `KUBE-EXT-${suffix}`,
+    firewall: `KUBE-FW-${suffix}`,
+  }
 }
 
 const targetChain = (port: ProxiedPort, target: Target): string =>
-  `KUBE-SEP-${hash(`${port.id} ${port.protocol} ${target.address} ${target.port}`)}`
-
-// Sixteen characters: chain names have 28 at most.
-const hash = (text: string): string =>
-  BigInt(`0x${createHash('sha256').update(text).digest('hex').slice(0, 20)}`)
-    .toString(32)
-    .toUpperCase()
-    .padStart(16, '0')
+  `KUBE-SEP-${shortHash(`${port.id} ${port.protocol} ${target.address} ${target.port}`)}`

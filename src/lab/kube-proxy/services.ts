@@ -1,8 +1,10 @@
 // Which addresses and ports of which Services go to which pods, seen from one node: what kube-proxy decides before it writes
 // a rule. Pure: raw Services and EndpointSlices in, one value a Service port and family out.
 
+import { createHash } from 'node:crypto'
 import { asList, asObject, asText, identityOf, type RawObject } from '../../k8s/json.ts'
 import { familyOf, type Ip, type IpFamily, parseIp } from '../../net/ip.ts'
+import { type Prefix, parsePrefix, prefixFamily } from '../../net/prefix.ts'
 
 export interface Target {
   readonly address: Ip
@@ -21,12 +23,28 @@ export interface ProxiedPort {
   readonly clusterIP?: Ip
   /** LoadBalancer addresses that this node translates (ipMode VIP). */
   readonly vips: readonly Ip[]
+  /** `loadBalancerSourceRanges` of this family; with none of it everybody may come. */
+  readonly sourceRanges: readonly Prefix[]
   readonly externalTrafficPolicy: 'Cluster' | 'Local'
   readonly targets: readonly Target[]
   readonly localTargets: readonly Target[]
   /** Endpoints exist, on whatever node: tells "refuse" from "drop". */
   readonly anywhere: boolean
 }
+
+/** With Local and no local endpoint nothing is translated here; the filter drops it. */
+export const servesOutside = (port: ProxiedPort): boolean =>
+  (port.vips.length > 0 || port.nodePort !== 0) &&
+  (port.externalTrafficPolicy === 'Cluster' ? port.targets : port.localTargets).length > 0
+
+/** A name for chains of a port: sixteen characters, since iptables' chain names have 28 at most. */
+export const portSuffix = (port: ProxiedPort): string => shortHash(`${port.id} ${port.protocol}`)
+
+export const shortHash = (text: string): string =>
+  BigInt(`0x${createHash('sha256').update(text).digest('hex').slice(0, 20)}`)
+    .toString(32)
+    .toUpperCase()
+    .padStart(16, '0')
 
 /** All Services' ports, sorted by id and family. `slices` are all EndpointSlices. */
 export function proxiedPorts(
@@ -73,6 +91,9 @@ function portsOf(
         nodePort: Number(port['nodePort'] ?? 0),
         ...(clusterIP === undefined ? {} : { clusterIP }),
         vips: vips.filter((address) => familyOf(address) === family),
+        sourceRanges: prefixes(asList(spec['loadBalancerSourceRanges']) ?? []).filter(
+          (range) => prefixFamily(range) === family,
+        ),
         externalTrafficPolicy: spec['externalTrafficPolicy'] === 'Local' ? 'Local' : 'Cluster',
         targets: all,
         localTargets: local,
@@ -141,6 +162,12 @@ function candidatesOf(slice: RawObject, portName: string, nodeName: string): rea
 
 const objects = (value: unknown): readonly RawObject[] =>
   (asList(value) ?? []).map(asObject).filter((object) => object !== undefined)
+
+const prefixes = (values: readonly unknown[]): readonly Prefix[] =>
+  values.flatMap((value) => {
+    const parsed = parsePrefix((asText(value) ?? '').trim())
+    return parsed.ok ? [parsed.value] : []
+  })
 
 const ips = (values: readonly unknown[]): readonly Ip[] =>
   values.flatMap((value) => {

@@ -4,7 +4,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ApiServerHandle, startApiServer } from '../../src/lab/apiserver/server.ts'
 import {
   createKubectl,
@@ -19,6 +19,7 @@ import { type Receiver, startReceiver } from '../../src/lab/receiver/receiver.ts
 import { parseAsn, parseRouterId } from '../../src/net/asn.ts'
 import { parsePrefix } from '../../src/net/prefix.ts'
 import { must } from '../../src/runtime/result.ts'
+import { describeWith } from '../support/privileges.ts'
 import { grantedRights, type RecordedRights, recordRights } from './support-rights.ts'
 
 const timeout = 60_000
@@ -81,7 +82,7 @@ ports: [{port: 8080}]
 endpoints: [{addresses: [10.244.0.1], nodeName: node1, conditions: {ready: true}}]
 `
 
-describe('OpenELB’s objects, adopted in place', () => {
+describeWith({ programs: ['kubectl'] }, 'OpenELB’s objects, adopted in place', () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'bellhop-adopt-'))
   let server: ApiServerHandle
   let rights: RecordedRights

@@ -13,11 +13,12 @@ export function createSkippedReporter(print: (line: string) => void = console.lo
   }
 }
 
-/** The run in one line, last of all. A module that could not be loaded, or an error outside of tests, counts as a failure. */
+/** The run in one line, last of all. A module that cannot be loaded, a hook that throws, an error outside of tests: each a failure. */
 function renderTotals(modules: readonly TestModule[], errors: number): string {
   const states = modules.flatMap((module) => [...module.children.allTests()].map((test) => test.result().state))
   const count = (state: string): number => states.filter((each) => each === state).length
-  const broken = modules.filter((module) => module.errors().length > 0).length
+  const places = modules.flatMap((module) => [module, ...module.children.allSuites()])
+  const broken = places.filter((place) => place.errors().length > 0).length
   return `tests: ${count('passed')} passed, ${count('failed') + broken + errors} failed, ${count('skipped')} skipped`
 }
 

@@ -82,6 +82,8 @@ const excerptLengthMax = 160
 export function describeForeignBody(status: number, body: unknown): string {
   const text = typeof body === 'string' ? body : JSON.stringify(body ?? '')
   const excerpt = text.replace(/\s+/g, ' ').trim().slice(0, excerptLengthMax)
+  // What API servers themselves say of a kind that is not installed.
+  if (excerpt === '404 page not found') return 'the server could not find the requested resource'
   if (excerpt === '') return `HTTP ${status} with an empty body`
   const html = /^<(?:!doctype|html|\?xml)/i.test(excerpt)
   return html

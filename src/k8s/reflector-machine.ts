@@ -219,8 +219,11 @@ function onTimer(state: ReflectorState): ReflectorStep {
   }
 }
 
-// A connection that went silent with the server may stay silent for as long as the server was away, until TCP tries again.
-function onServerReturned(state: ReflectorState): ReflectorStep {
+// A connection that went silent with the server may stay silent for as long as the server was away, until TCP tries again. How often
+// it was asked in vain says nothing about a server that is there: one that has just started refuses everything for a second, until
+// it has read the roles (403) and the definitions (404), and must not be left alone for half a minute over that.
+function onServerReturned(before: ReflectorState): ReflectorStep {
+  const state: ReflectorState = { ...before, failures: 0 }
   switch (state.phase.type) {
     case 'watching': {
       const [next, actions] = beginWatch(state)

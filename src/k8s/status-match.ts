@@ -116,7 +116,7 @@ function entriesMatch(
   )
 }
 
-/** Without what does not count: transition times, absent fields, the order of conditions. */
+/** Without what does not count: transition times, absent fields and empty lists, the order of conditions. */
 function comparable(value: unknown, key = ''): unknown {
   const list = asList(value)
   if (list !== undefined) {
@@ -133,8 +133,12 @@ function comparable(value: unknown, key = ''): unknown {
   return fields
 }
 
+// An API server to which an empty list is applied takes the whole list away where it had our items, and keeps it where it had none.
 const counts = (name: string, field: unknown): boolean =>
-  field !== undefined && field !== null && name !== 'lastTransitionTime'
+  field !== undefined &&
+  field !== null &&
+  name !== 'lastTransitionTime' &&
+  !(Array.isArray(field) && field.length === 0)
 
 const byType = (a: unknown, b: unknown): number =>
   String(asObject(a)?.['type']) < String(asObject(b)?.['type']) ? -1 : 1

@@ -16,8 +16,8 @@ const settings = { pageLimit: 500, consistency: 'quorum' } as const
 const error = (status: number, reason: string, message = ''): KubeError => ({ status, reason, message })
 const expired = error(410, 'Expired')
 const unreachable = error(0, 'Unreachable')
-const broken = error(500, 'InternalError')
 const forbidden = error(403, 'Forbidden')
+const broken = error(500, 'InternalError')
 
 function run(
   inputs: readonly ReflectorInput[],
@@ -161,6 +161,11 @@ test.each<[string, readonly ReflectorInput[], readonly unknown[]]>([
   ],
   ['or the list begun anew where there was none yet', [start, returned], [{ type: 'cancel' }, ...wholeList]],
   ['and nobody waits any longer', [start, failed(unreachable), returned], [{ type: 'cancel' }, ...wholeList]],
+  [
+    'and what was asked in vain before is forgotten, for it may refuse at first what it allows a second later',
+    [start, ...Array.from({ length: 6 }, () => [failed(unreachable), timer]).flat(), returned, failed(forbidden)],
+    [{ type: 'wait', attempt: 1 }],
+  ],
   ['an answer that comes too late changes nothing', [start, lastPage, failed(broken)], []],
 ])('%s', (_what, inputs, actions) => {
   expect(run(inputs)[1]).toEqual(actions)

@@ -232,3 +232,9 @@ test.each([
   const items = (text: string): readonly string[] => text.split(',').filter((item) => item !== '')
   expect(mergedOrder(items(before), items(wanted)).join()).toBe(merged)
 })
+
+test('a list that loses its last item is gone, also where an empty one was applied', async () => {
+  await apply('a', 'emptied', { ports: [{ name: 'web', port: 80 }] })
+  expect(((await apply('a', 'emptied', { ports: [] })).body['spec'] as JsonObject)['ports']).toBeUndefined()
+  expect(((await apply('a', 'emptied', { ports: [] })).body['spec'] as JsonObject)['ports']).toEqual([])
+})

@@ -60,7 +60,7 @@ export function mergedOrder(before: readonly string[], wanted: readonly string[]
 
 /**
  * `merged` without the fields of `last` that the present owners do not have: what an applier set before and sets no longer.
- * An item goes as a whole once nobody owns it or anything in it.
+ * An item goes as a whole once nobody owns it or anything in it, and a list with its last item, even if it is applied as an empty one.
  */
 export function prune(merged: Json | undefined, type: TypeNode, last: FieldSet, owned: FieldSet): Json | undefined {
   const elements = elementsOf(merged, type)
@@ -72,7 +72,7 @@ export function prune(merged: Json | undefined, type: TypeNode, last: FieldSet, 
     if (value !== undefined) kept.set(element, value)
   }
   const pruned = kept.size < elements.size
-  return pruned && kept.size === 0 && !owned.member && !hasBareMember(last)
+  return pruned && kept.size === 0 && (isArray(merged) || (!owned.member && !hasBareMember(last)))
     ? undefined
     : assemble(kept, isArray(merged))
 }

@@ -160,6 +160,7 @@ function renderScript(options: ContainerOptions, container: JsonObject): string 
     ...basePrograms.map((file) => `cp -a ${file} usr/bin/`),
     ...programsOf(imagePackages()).map((file) => `cp -a ${file} usr${path.dirname(file)}/`),
     `touch usr/local/bin/node && mount --bind ${process.execPath} usr/local/bin/node`,
+    'mount -o remount,bind,ro usr/local/bin/node',
     `mount --bind ${bundle} opt/bellhop && mount -o remount,bind,ro opt/bellhop`,
     // What every engine gives.
     'mount -t proc -o nosuid,nodev,noexec none proc',

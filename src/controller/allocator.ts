@@ -17,7 +17,7 @@ export interface StepFailure {
 export type ExecuteStep = (step: AllocationStep, signal: AbortSignal) => Promise<Result<unknown, StepFailure>>
 
 export interface PassOptions {
-  readonly allocate: () => Allocation
+  readonly allocate: () => Allocation | Promise<Allocation>
   readonly execute: ExecuteStep
   readonly log: Log
   /** Where in the work to begin, as the pass before said; default 0. */
@@ -44,7 +44,7 @@ export interface PassResult {
 
 /** One pass: decides, and carries out what it can. */
 export async function runAllocationPass(options: PassOptions): Promise<PassResult> {
-  const allocation = options.allocate()
+  const allocation = await options.allocate()
   const course: Course = { done: 0, inARow: 0, refusals: 0, told: new Set() }
   let complete = true
   const { work: all } = allocation

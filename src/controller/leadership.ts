@@ -10,8 +10,9 @@ import type { ClusterChanges, Kind, NamespacedName } from '../k8s/objects.ts'
 import { createWriter } from '../k8s/writer.ts'
 import type { CancelTimer, Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { runInSlices } from '../runtime/slices.ts'
 import { createTrigger, type Trigger } from '../runtime/trigger.ts'
-import { allocate } from '../vip/allocate.ts'
+import { allocating } from '../vip/allocate.ts'
 import type { Allocation, ServiceClassRule } from '../vip/types.ts'
 import { parseVipName } from '../vip/vip-name.ts'
 import { createAllocationFilter } from './allocation-filter.ts'
@@ -128,15 +129,16 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     const pass = async (): Promise<void> => {
       if (!current || !fence.holds()) return
       const result = await runAllocationPass({
-        allocate: () => {
+        allocate: async () => {
           const startMs = clock.monotonicMs()
-          const decided = allocate({
+          const deciding = allocating({
             view: store.view(),
             serviceClass: of.serviceClass,
             withdrawn: isWithdrawn,
             nowMs: clock.wallMs(),
             avoided: of.givenBack.avoided(),
           })
+          const decided = await runInSlices(deciding, { clock, signal: fence.signal })
           busyMs = clock.monotonicMs() - startMs
           return decided
         },

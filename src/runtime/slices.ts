@@ -36,3 +36,21 @@ export async function inSlices<T>(
   }
   if (batch.length > 0) work(batch)
 }
+
+/**
+ * Runs work that pauses by itself, with whatever else has happened getting its turn between slices of it. Resolves with its result, also
+ * when the signal fires: then the rest is done at once.
+ */
+export async function runInSlices<T>(
+  work: Generator<undefined, T, undefined>,
+  { clock, signal }: SliceOptions,
+): Promise<T> {
+  let begunMs = clock.monotonicMs()
+  for (let steps = 1; ; steps++) {
+    const { done, value } = work.next()
+    if (done) return value
+    if (steps % batchItems !== 0 || signal.aborted || clock.monotonicMs() - begunMs < sliceMs) continue
+    await new Promise((resolve) => setImmediate(resolve))
+    begunMs = clock.monotonicMs()
+  }
+}

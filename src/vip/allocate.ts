@@ -37,28 +37,54 @@ const noAddresses: ReadonlySet<Ip> = new Set()
  * not share, but a Service may lose its address to the race.
  */
 export function allocate(input: AllocateInput): Allocation {
-  const { view, nowMs } = input
+  const deciding = allocating(input)
+  for (;;) {
+    const { done, value } = deciding.next()
+    if (done) return value
+  }
+}
+
+/**
+ * The same, with pauses between Services in which others may have the thread; over ten thousand Services it takes a quarter of a second.
+ * Decides upon the view as it is at the first step, whatever becomes of its maps meanwhile.
+ */
+export function* allocating(live: AllocateInput): Generator<undefined, Allocation, undefined> {
+  const view = frozen(live.view)
+  const input = { ...live, view }
+  const { nowMs } = input
   const pools = indexPools(view)
   const ledger = openLedger(view, pools.poolOf)
   const applicants = collectApplicants(input)
   const byUid = new Map(applicants.map(({ service }) => [service.meta.uid, service]))
   const chooser = createChooser(ledger, pools, byUid, input.avoided ?? noAddresses)
 
+  yield
   for (const applicant of applicants) chooser.adopt(applicant)
+  yield
   const choices = new Map<Applicant, Choice>()
-  const needs = applicants.map((applicant) => chooser.need(applicant))
+  const turns: Readonly<Record<ReturnType<typeof chooser.need>, Applicant[]>> = {
+    nothing: [],
+    explicit: [],
+    automatic: [],
+  }
+  for (const applicant of applicants) {
+    turns[chooser.need(applicant)].push(applicant)
+    yield
+  }
   // Those who are content first, then those who name an address, so that nobody is given by chance what another asks for.
-  for (const turn of ['nothing', 'explicit', 'automatic'] as const)
-    applicants.forEach((applicant, i) => {
-      if (needs[i] === turn) choices.set(applicant, chooser.choose(applicant))
-    })
+  for (const applicant of [...turns.nothing, ...turns.explicit, ...turns.automatic]) {
+    choices.set(applicant, chooser.choose(applicant))
+    yield
+  }
 
   const chosen = new Map([...choices].map(([{ service }, { addresses }]) => [service.meta.uid, addresses]))
   const releases = planReleases({ ...input, ledger, pools, chosen })
+  yield
   const steps = createSteps({ view, ledger, pools, releases, nowMs })
   for (const applicant of applicants) {
     const choice = choices.get(applicant)
     if (choice !== undefined) steps.serve(applicant, choice)
+    yield
   }
   for (const leaving of releases.leaving) steps.release(leaving)
   return {
@@ -67,6 +93,15 @@ export function allocate(input: AllocateInput): Allocation {
     ...(releases.wakeAtMs === undefined ? {} : { wakeAtMs: releases.wakeAtMs }),
   }
 }
+
+/** What allocation reads, as it is now: the maps of a view go on changing. */
+const frozen = (view: ClusterView): ClusterView => ({
+  ...view,
+  services: new Map(view.services),
+  vips: new Map(view.vips),
+  vipPools: new Map(view.vipPools),
+  namespaces: new Map(view.namespaces),
+})
 
 function collectApplicants({ view, serviceClass }: AllocateInput): readonly Applicant[] {
   return [...view.services.values()]

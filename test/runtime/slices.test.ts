@@ -1,7 +1,7 @@
 // Long work in slices: all of it, in order, and with room for others in between.
 
 import { expect, test } from 'vitest'
-import { inSlices } from '../../src/runtime/slices.ts'
+import { inSlices, runInSlices } from '../../src/runtime/slices.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 
 const items = Array.from({ length: 95 }, (_, i) => i)
@@ -40,4 +40,27 @@ test('it ends between two slices when nobody wants the rest', async () => {
     if (done >= 30) end.abort()
   })
   expect(done).toBe(30)
+})
+
+test('work that pauses by itself gives others their turn between its slices, and its result', async () => {
+  let nowMs = 0
+  const clock = { ...systemClock, monotonicMs: () => nowMs }
+  function* counting(): Generator<undefined, number, undefined> {
+    for (let i = 0; i < 100; i++) {
+      nowMs += 0.2
+      yield
+    }
+    return 100
+  }
+  let turns = 0
+  let isDone = false
+  const others = (): void => {
+    turns++
+    if (!isDone) setImmediate(others)
+  }
+  setImmediate(others)
+  expect(await runInSlices(counting(), { clock, signal: new AbortController().signal })).toBe(100)
+  isDone = true
+  expect(turns).toBeGreaterThan(5)
+  expect(await runInSlices(counting(), { clock, signal: AbortSignal.abort() })).toBe(100)
 })

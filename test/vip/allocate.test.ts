@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import type { ClusterView, Service, Vip, VipPool } from '../../src/k8s/objects.ts'
 import { parsePrefix } from '../../src/net/prefix.ts'
 import { must } from '../../src/runtime/result.ts'
-import { allocate } from '../../src/vip/allocate.ts'
+import { allocate, allocating } from '../../src/vip/allocate.ts'
 import { allocatedCondition } from '../../src/vip/conditions.ts'
 import { loadBalancerFinalizer } from '../../src/vip/service-class.ts'
 import { claim, ip, namespace, pool, port, type ServiceOver, service, view, vip } from './cluster.ts'
@@ -644,6 +644,25 @@ describe('7. order of writes', () => {
     })
     expect(steps({ services: [foreign], pools }, true)).toEqual([])
   })
+})
+
+test('between two steps the view may change: what is decided upon is how it was at the first', () => {
+  const names = Array.from({ length: 30 }, (_, i) => `s${i}`)
+  const parts = { services: names.map((name) => service(name)), pools: [pool('default', ['10.0.0.0/24'])] }
+  const input = { serviceClass, withdrawn: () => true, nowMs: 0 }
+  const wanted = allocate({ ...input, view: view(parts) })
+  const changing = view(parts)
+  const deciding = allocating({ ...input, view: changing })
+  let pauses = 0
+  for (let step = deciding.next(); ; step = deciding.next()) {
+    if (step.done) {
+      expect(step.value).toEqual(wanted)
+      break
+    }
+    pauses++
+    for (const map of [changing.services, changing.vipPools, changing.vips]) (map as Map<string, unknown>).clear()
+  }
+  expect(pauses).toBeGreaterThan(names.length)
 })
 
 describe('8. pool edits', () => {

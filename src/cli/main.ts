@@ -78,6 +78,7 @@ function createProgram(): Command {
     )
     .option('-f, --filename <path...>', 'files, folders, or - for standard input; without it the cluster is read')
     .addOption(optionOf(settings.migrateFrom))
+    .addOption(optionOf(settings.migrateSpeaker))
     .addOption(optionOf(settings.migrateServices))
     .addOption(optionOf(settings.kubeconfig))
     .addOption(optionOf(settings.serviceClass))

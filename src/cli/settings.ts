@@ -152,6 +152,13 @@ export const settings = {
     fallback: 'auto' as const,
     parse: oneOf('openelb', 'metallb', 'auto'),
   }),
+  migrateSpeaker: setting({
+    flags: '--speaker <controller|node>',
+    env: 'BELLHOP_MIGRATE_SPEAKER',
+    describe: "who is to speak to MetalLB's routers: the controllers, or every node as before (deploy/node-speakers)",
+    fallback: 'controller' as const,
+    parse: oneOf('controller', 'node'),
+  }),
   migrateServices: setting({
     flags: '--services <file|folder|-|cluster>',
     env: 'BELLHOP_MIGRATE_SERVICES',

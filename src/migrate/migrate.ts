@@ -2,7 +2,7 @@
 // nothing; the command line and whoever else wants to know call it with what they found.
 
 import { asList, asObject, asText, type RawObject } from '../k8s/json.ts'
-import type { Service } from '../k8s/objects.ts'
+import type { BgpPeer, Service } from '../k8s/objects.ts'
 import { parseObject } from '../k8s/schemas/parse.ts'
 import { parseRange, rangeContains } from '../net/range.ts'
 import { advertisementPolicies, type PoolMode, poolModes, readAdvertisement } from './metallb/advertisements.ts'
@@ -26,6 +26,8 @@ export interface MigrateOptions {
   readonly from: Product
   /** The Services there are, if they are known: whether addresses are shared between namespaces. */
   readonly services?: readonly Service[]
+  /** Who is to speak to MetalLB's routers: the controllers (default), or every node as before. */
+  readonly speaker?: BgpPeer['speaker']
 }
 
 const openElbGroup = 'network.kubesphere.io/'
@@ -69,7 +71,8 @@ export function unwrapLists(objects: readonly RawObject[]): readonly RawObject[]
 }
 
 /** Converts. Objects of other kinds are passed over; an object that is there twice counts as it comes last, as with kubectl apply. */
-export function migrate(objects: readonly RawObject[], { from, services }: MigrateOptions): Migration {
+export function migrate(objects: readonly RawObject[], options: MigrateOptions): Migration {
+  const { from, services, speaker = 'controller' } = options
   const all = latest(unwrapLists(objects))
   const openElb = openElbSources(from !== 'openelb' ? [] : all.filter((raw) => belongsTo('openelb', raw)))
   const metalLb = metalLbSources(from !== 'metallb' ? [] : all.filter((raw) => belongsTo('metallb', raw)))
@@ -78,12 +81,13 @@ export function migrate(objects: readonly RawObject[], { from, services }: Migra
   const profiles = bfdProfiles(metalLb.bfdProfiles)
   const readPeers = [
     ...openElb.peers.map((source) => ({ source, draft: openElbPeer(source, conf) })),
-    ...metalLb.peers.map((source) => ({ source, draft: metalLbPeer(source, profiles) })),
+    ...metalLb.peers.map((source) => ({ source, draft: metalLbPeer(source, profiles, speaker) })),
   ]
   profiles.finish()
   const peers = settlePeers(
     readPeers.flatMap(({ draft }) => draft ?? []),
     conf?.asn,
+    speaker,
   )
   const communities = communityNames(metalLb.communities, { keepNames: peers.asn !== undefined })
 

@@ -2,7 +2,7 @@
 // session for the whole cluster, and what only eBGP knows is left away on iBGP. Turns drafts of peers into BgpConf and BgpPeers.
 
 import type { RawObject } from '../k8s/json.ts'
-import type { LabelSelector } from '../k8s/objects.ts'
+import type { BgpPeer, LabelSelector } from '../k8s/objects.ts'
 import { both, describeSelector, isEverything, renderSelector, unite } from './selectors.ts'
 import type { Cursor, Source } from './source.ts'
 import { bellhopObject, type Migrated, withoutAbsent } from './types.ts'
@@ -35,16 +35,24 @@ export interface Peers {
 
 /**
  * One peer for each address and port. Where several objects speak to one, as they do when every rack or node has its own, they are
- * one session to Bellhop: equal ones are united, others can not be had at once.
+ * one session to Bellhop's controllers: equal ones are united, others can not be had at once. With `speaker` node they are as many
+ * as they were, where one selector can not name the nodes of both.
  * @param clusterAsn the AS number that is written down for the cluster; without it the one that most peers use
  */
-export function settlePeers(drafts: readonly PeerDraft[], clusterAsn: number | undefined): Peers {
+export function settlePeers(
+  drafts: readonly PeerDraft[],
+  clusterAsn: number | undefined,
+  speaker: BgpPeer['speaker'],
+): Peers {
   const peers: PeerDraft[] = []
   const merged: PeerDraft[] = []
   const mergedInto = new Map<string, string>()
   for (const draft of drafts) {
     const index = peers.findIndex(
-      ({ address, spec }) => address === draft.address && spec['port'] === draft.spec['port'],
+      (peer) =>
+        peer.address === draft.address &&
+        peer.spec['port'] === draft.spec['port'] &&
+        (speaker === 'controller' || isOneObject(peer, draft)),
     )
     const first = peers[index]
     if (first === undefined) {
@@ -68,6 +76,13 @@ export function settlePeers(drafts: readonly PeerDraft[], clusterAsn: number | u
   return { asn, peers, merged, mergedInto }
 }
 
+/** Nodes that speak for themselves have each a session: several objects for one router are one where a selector can say so. */
+const isOneObject = (a: PeerDraft, b: PeerDraft): boolean =>
+  comparable(a) === comparable(b) &&
+  a.nodes !== 'inexpressible' &&
+  b.nodes !== 'inexpressible' &&
+  (a.nodes === undefined || b.nodes === undefined || unite([a.nodes, b.nodes]).type !== 'several')
+
 const comparable = ({ asn, ownAsn, multihopTtl, spec }: PeerDraft): string =>
   JSON.stringify([asn, ownAsn, multihopTtl, withoutAbsent(spec)])
 
@@ -81,8 +96,13 @@ function mergeNodes(a: PeerDraft, b: PeerDraft): PeerDraft {
 }
 
 /** Why nodes that several selectors name can not be had, and what to do. */
-export const severalNodes = (selectors: readonly LabelSelector[]): string =>
-  `Bellhop takes one node selector, and "${selectors.map(describeSelector).join('" or "')}" can not be written as one: the router is told of all nodes. Give these nodes one label and set nodeSelector`
+export const severalNodes = (
+  selectors: readonly LabelSelector[],
+  speaker: BgpPeer['speaker'] = 'controller',
+): string => {
+  const instead = speaker === 'node' ? 'every node opens a session' : 'the router is told of all nodes'
+  return `Bellhop takes one node selector, and "${selectors.map(describeSelector).join('" or "')}" can not be written as one: ${instead}. Give these nodes one label and set nodeSelector`
+}
 
 function mostCommon(numbers: readonly number[]): number | undefined {
   const counts = new Map<number, number>()
@@ -143,6 +163,35 @@ export function tellSecretCreation(cursor: Cursor, key: string, secret: string):
     'not printed here. Until it is in a Secret the session is not opened; type it without a newline and press Ctrl-D twice:',
     `kubectl -n bellhop-system create secret generic ${secret} --from-file=password=/dev/stdin`,
   )
+}
+
+/** The Secret that the agents may read: a key a router. */
+export const nodeSecret = 'bgp-node-peers'
+
+/** Notes how a router's password comes to where the agents read it. `from`: the Secret that it is in; undefined: in the object itself. */
+export function tellNodeSecret(
+  cursor: Cursor,
+  field: string,
+  key: string,
+  from: { readonly name: string; readonly namespace: string } | undefined,
+): void {
+  const patch = (value: string): string =>
+    `kubectl -n bellhop-system patch secret ${nodeSecret} -p "{\\"data\\":{\\"${key}\\":\\"${value}\\"}}"`
+  const where = `the agents read Secret ${nodeSecret} only, a key a router`
+  if (from === undefined)
+    cursor.note(
+      'problem',
+      field,
+      `not printed here; ${where}. Until it is there the session is not opened; type it without a newline and press Ctrl-D twice:`,
+      patch('$(base64 -w0)'),
+    )
+  else
+    cursor.note(
+      'changed',
+      field,
+      `${where}; copy it:`,
+      patch(`$(kubectl -n ${from.namespace} get secret ${from.name} -o jsonpath='{.data.password}')`),
+    )
 }
 
 /** Why a router id is left away. */

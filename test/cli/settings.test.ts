@@ -33,6 +33,7 @@ const rows: readonly (readonly [Key, unknown, readonly [string, unknown], readon
   ['nodeBgp', true, ['false', false], ['true', true]],
   ['record', undefined, ['/var/a', '/var/a'], ['/var/b', '/var/b']],
   ['migrateFrom', 'auto', ['openelb', 'openelb'], ['metallb', 'metallb']],
+  ['migrateSpeaker', 'controller', ['node', 'node'], ['controller', 'controller']],
   ['migrateServices', undefined, ['cluster', 'cluster'], ['-', '-']],
   ['logLevel', 'info', ['debug', 'debug'], ['error', 'error']],
   ['logFormat', 'auto', ['json', 'json'], ['pretty', 'pretty']],

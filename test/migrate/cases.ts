@@ -11,6 +11,8 @@ const folder = path.join(import.meta.dirname, 'cases')
 export interface Case {
   readonly name: string
   readonly from: Product
+  /** By the folder's name. */
+  readonly speaker: 'controller' | 'node'
   readonly objects: readonly RawObject[]
   readonly expected: string
 }
@@ -20,7 +22,8 @@ export const cases: readonly Case[] = readdirSync(folder)
   .map((name) => {
     const read = (file: string): string => readFileSync(path.join(folder, name, file), 'utf8')
     const objects = parseObjects(read('input.yaml'), `${name}/input.yaml`)
-    return { name, from: productsIn(objects)[0] ?? 'metallb', objects, expected: read('expected.yaml') }
+    const speaker = name.endsWith('-speaker-node') ? 'node' : 'controller'
+    return { name, speaker, from: productsIn(objects)[0] ?? 'metallb', objects, expected: read('expected.yaml') }
   })
 
 /** The objects of a YAML text. */

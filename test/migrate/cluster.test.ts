@@ -66,6 +66,18 @@ describe('bellhop migrate', () => {
     expect(stderr).toContain('! MetalLB BGPPeer metallb-system/unnumbered: spec.interface: ')
   })
 
+  test('keeps a session from every node where that is asked for, and says what it needs', async () => {
+    const input = inCase('metallb-speaker-node', 'input.yaml')
+    const { status, stdout, stderr } = await migrateVerb(['-f', input, '--speaker', 'node'])
+    expect({ status, stdout }).toEqual({ status: 1, stdout: expected('metallb-speaker-node') })
+    for (const step of ['deploy/node-speakers instead of deploy/base', 'create secret generic bgp-node-peers'])
+      expect(stderr).toContain(step)
+    expect(stderr).not.toContain('typed')
+    const refused = await migrateVerb(['-f', inCase('openelb', 'input.yaml'), '--speaker', 'node'])
+    expect(refused).toMatchObject({ status: 1, stdout: '' })
+    expect(refused.stderr).toContain("--speaker node is for MetalLB's objects")
+  })
+
   test.each([
     ['198.51.100.9', 0, '1 of 1 Services with an address keep it'],
     ['203.0.113.9', 1, '! Service shop/web would lose 203.0.113.9: '],

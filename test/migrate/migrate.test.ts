@@ -13,8 +13,8 @@ import { cases, yaml } from './cases.ts'
 
 const judges = new Map(['BgpConf', 'BgpPeer', 'VipPool', 'BgpPolicy'].map((kind) => [kind, judge(kind)]))
 
-describe.each(cases)('$name', ({ from, objects, expected }) => {
-  const migration = migrate(objects, { from })
+describe.each(cases)('$name', ({ from, speaker, objects, expected }) => {
+  const migration = migrate(objects, { from, speaker })
 
   test('is converted as expected', () => {
     expect(renderMigration(migration)).toBe(expected)
@@ -44,7 +44,7 @@ describe.each(cases)('$name', ({ from, objects, expected }) => {
 
   test('does not depend on how objects are wrapped', () => {
     const list = { apiVersion: 'v1', kind: 'List', items: objects }
-    expect(renderMigration(migrate([list], { from }))).toBe(expected)
+    expect(renderMigration(migrate([list], { from, speaker }))).toBe(expected)
   })
 })
 
@@ -115,12 +115,12 @@ function removed(value: unknown, [first, ...rest]: Path): unknown {
   )
 }
 
-describe.each(cases)('in $name nothing is dropped in silence', ({ name, from, objects }) => {
+describe.each(cases)('in $name nothing is dropped in silence', ({ name, from, speaker, objects }) => {
   const relevant = objects.filter(
     (raw) =>
       belongsTo(from, raw) && !leftWhole.has(`${String(raw['kind'])} ${String(asObject(raw['metadata'])?.['name'])}`),
   )
-  const migration = migrate(objects, { from })
+  const migration = migrate(objects, { from, speaker })
   const before = renderMigration(migration)
   const noted = [...migration.objects.flatMap(({ origins }) => origins), ...migration.without].flatMap(
     ({ title, notes }) => notes.flatMap(({ path }) => (path === '' ? [] : [`${title} ${path}`])),
@@ -142,7 +142,7 @@ describe.each(cases)('in $name nothing is dropped in silence', ({ name, from, ob
         const after = renderMigration(
           migrate(
             objects.map((other) => (other === raw ? without : other)),
-            { from },
+            { from, speaker },
           ),
         )
         if (after === before) silent.push(label)
@@ -156,7 +156,7 @@ describe.each(cases)('in $name nothing is dropped in silence', ({ name, from, ob
       const after = renderMigration(
         migrate(
           objects.map((other) => (other === raw ? added : other)),
-          { from },
+          { from, speaker },
         ),
       )
       expect(after.replace(/\n#\s+/g, ' ')).toContain('spec.brandNew.deep[0]: ')

@@ -16,6 +16,7 @@ export interface MigrateFlags {
   readonly kubeconfig?: string
   readonly filename?: readonly string[]
   readonly from: 'openelb' | 'metallb' | 'auto'
+  readonly speaker: 'controller' | 'node'
   readonly services?: string
   readonly class: string
   readonly defaultClass: boolean
@@ -70,10 +71,16 @@ async function readInput({ kubeconfig, filename, from, services }: MigrateFlags)
 /** The conversion with its summary. `clean`: nobody has to decide anything. */
 export function convert(
   { configuration, services, namespaces }: MigrateInput,
-  flags: Pick<MigrateFlags, 'from' | 'class' | 'defaultClass'>,
+  flags: Pick<MigrateFlags, 'from' | 'class' | 'defaultClass'> & Partial<Pick<MigrateFlags, 'speaker'>>,
 ): { readonly yaml: string; readonly summary: string; readonly clean: boolean } {
+  const { speaker = 'controller' } = flags
+  const from = productOf(configuration, flags.from)
+  if (speaker === 'node' && from === 'openelb')
+    throw new InputError(
+      "--speaker node is for MetalLB's objects: of OpenELB's, set speaker: node in the BgpPeers that come out",
+    )
   const migration = migrate(configuration, {
-    from: productOf(configuration, flags.from),
+    ...{ from, speaker },
     ...(services === undefined ? {} : { services }),
   })
   const verdicts =
@@ -93,6 +100,7 @@ export function convert(
       ...counts(migration),
       ...problems.map(({ title, note }) => `! ${title}: ${[noteLine(note), note.command ?? []].flat().join(' ')}`),
       ...serviceLines(verdicts),
+      ...(speaker === 'node' ? nodeSteps(migration) : []),
     ].join('\n')}\n`,
     clean: problems.length === 0 && harmed.length === 0 && !empty,
   }
@@ -115,6 +123,22 @@ function counts({ objects, without }: Migration): readonly string[] {
     return `${count} ${kind}`
   })
   return [`${parts.join(', ')}; ${without.length} without an object of their own`]
+}
+
+/** What sessions from every node need beside the objects. */
+function nodeSteps({ objects }: Migration): readonly string[] {
+  const peers = objects.filter(({ object }) => object.kind === 'BgpPeer')
+  const hasPassword = peers.some(({ object }) => object.spec['passwordSecretRef'] !== undefined)
+  if (peers.length === 0) return []
+  return [
+    'next, for sessions from every node:',
+    '  kubectl apply -k deploy/node-speakers instead of deploy/base: the agents need its rights',
+    ...(hasPassword
+      ? ['  kubectl -n bellhop-system create secret generic bgp-node-peers, then the commands in the comments fill it']
+      : []),
+    "  leave the routers' neighbours as they are, one a node: they need no ADD-PATH",
+    '  stop the MetalLB speaker of a node before the agent speaks from it: a router has one session with each address',
+  ]
 }
 
 const limit = 20

@@ -1,28 +1,39 @@
 // BGPPeer (and the ConfigMap's peers) to drafts of BgpPeers. In MetalLB every selected node opens a session and announces itself; in
-// Bellhop the controllers open one session each and announce the same nodes, so what selects nodes selects paths now.
+// Bellhop the controllers open one session each and announce the same nodes, so what selects nodes selects paths now. Where the nodes
+// are to go on speaking for themselves (`speaker` node), it selects nodes as before.
 
 import type { RawObject } from '../../k8s/json.ts'
+import type { BgpPeer } from '../../k8s/objects.ts'
 import { parseDurationSeconds } from '../../k8s/schemas/selector.ts'
 import {
   gracefulRestartWords,
+  nodeSecret,
   type PeerDraft,
   routerIdWords,
   severalNodes,
+  tellNodeSecret,
   tellSecretCopy,
   tellSecretCreation,
 } from '../peers.ts'
+import { routerAddress, routerPort } from '../router.ts'
 import { unite } from '../selectors.ts'
 import type { Cursor, Source } from '../source.ts'
-import { asnOf, routerRefusal, timersOf } from '../values.ts'
+import { asnOf, timersOf } from '../values.ts'
 import type { BfdProfiles } from './bfd.ts'
+
+const unnumbered = {
+  field: 'interface',
+  words:
+    'Bellhop needs the address of the router; one that connects by itself can have a BgpPeer with addressRange fe80::/10',
+}
 
 /** FRR's `ebgp-multihop` without a number. */
 const multihopTtl = 255
 
 /** The draft, or undefined when Bellhop can not speak to this router: then the source says why. */
-export function metalLbPeer(source: Source, profiles: BfdProfiles): PeerDraft | undefined {
+export function metalLbPeer(source: Source, profiles: BfdProfiles, speaker: BgpPeer['speaker']): PeerDraft | undefined {
   const { spec, name } = source
-  const address = peerAddress(spec)
+  const address = routerAddress(spec, 'peerAddress', unnumbered)
   const myAsn = asnOf(spec, 'myASN')
   const asn = peerAsn(spec, myAsn)
   const localAsn = asnOf(spec, 'localASN')
@@ -36,8 +47,8 @@ export function metalLbPeer(source: Source, profiles: BfdProfiles): PeerDraft | 
     spec.note('problem', 'myASN', 'is missing: the AS number of the cluster is not known')
   const selectors = spec.selectors('nodeSelectors')
   const nodes = unite(selectors)
-  if (nodes.type === 'several') spec.note('problem', 'nodeSelectors', severalNodes(selectors))
-  if (nodes.type === 'one')
+  if (nodes.type === 'several') spec.note('problem', 'nodeSelectors', severalNodes(selectors, speaker))
+  if (nodes.type === 'one' && speaker === 'controller')
     spec.note(
       'changed',
       'nodeSelectors',
@@ -45,10 +56,11 @@ export function metalLbPeer(source: Source, profiles: BfdProfiles): PeerDraft | 
     )
   const multihop = spec.flag('ebgpMultiHop') ? multihopTtl : undefined
   const rest: RawObject = {
-    port: portOf(spec),
-    passwordSecretRef: passwordOf(source),
+    port: routerPort(spec, 'peerPort'),
+    passwordSecretRef: passwordOf(source, speaker),
     timers: peerTimers(spec),
-    bfd: bfdOf(source, profiles),
+    bfd: bfdOf(source, profiles, speaker),
+    ...sessionOf(spec, speaker),
     families: spec.flag('dualStackAddressFamily') ? ['ipv4-unicast', 'ipv6-unicast'] : undefined,
   }
   dropRest(spec)
@@ -69,20 +81,6 @@ export function metalLbPeer(source: Source, profiles: BfdProfiles): PeerDraft | 
   }
 }
 
-function peerAddress(spec: Cursor): string | undefined {
-  spec.drop(
-    'interface',
-    'Bellhop needs the address of the router; one that connects by itself can have a BgpPeer with addressRange fe80::/10',
-    'problem',
-  )
-  const text = spec.text('peerAddress')
-  if (text === undefined || text === '') return undefined
-  const refusal = routerRefusal(text)
-  if (refusal === undefined) return text
-  spec.note('problem', 'peerAddress', refusal)
-  return undefined
-}
-
 function peerAsn(spec: Cursor, myAsn: number | undefined): number | undefined {
   const dynamic = spec.text('dynamicASN')
   const written = asnOf(spec, 'peerASN')
@@ -99,21 +97,24 @@ function peerAsn(spec: Cursor, myAsn: number | undefined): number | undefined {
   return undefined
 }
 
-function portOf(spec: Cursor): number | undefined {
-  const port = spec.integer('peerPort')
-  if (port === undefined || port === 0 || port === 179) return undefined
-  if (port <= 65_535) return port
-  spec.note('problem', 'peerPort', `${port} is no port; left out`)
-  return undefined
-}
-
 // The password itself is never repeated: not in an object, not in a note.
-function passwordOf({ spec, name, namespace }: Source): RawObject | undefined {
+function passwordOf({ spec, name, namespace }: Source, speaker: BgpPeer['speaker']): RawObject | undefined {
   const password = spec.raw('password')
   const secret = spec.child('passwordSecret')
   const secretName = secret?.text('name')
   const from = secret?.text('namespace') || namespace || 'metallb-system'
-  if (secretName !== undefined && secretName !== '') {
+  const isThere = secretName !== undefined && secretName !== ''
+  if (speaker === 'node') {
+    if (!isThere && (password === undefined || password === '')) return undefined
+    tellNodeSecret(
+      spec,
+      isThere ? 'passwordSecret' : 'password',
+      name,
+      isThere ? { name: secretName, namespace: from } : undefined,
+    )
+    return { name: nodeSecret, key: name }
+  }
+  if (isThere) {
     tellSecretCopy(spec, 'passwordSecret', { name: secretName, namespace: from })
     return { name: secretName }
   }
@@ -147,12 +148,12 @@ function peerTimers(spec: Cursor): RawObject | undefined {
   )
 }
 
-function bfdOf({ spec, name }: Source, profiles: BfdProfiles): RawObject | undefined {
+function bfdOf({ spec, name }: Source, profiles: BfdProfiles, speaker: BgpPeer['speaker']): RawObject | undefined {
   const profile = spec.text('bfdProfile')
   if (profile === undefined || profile === '') return undefined
   const bfd = profiles.use(profile, name)
   if (bfd === undefined) spec.note('problem', 'bfdProfile', `there is no BFDProfile ${profile}: the session has no BFD`)
-  else
+  else if (speaker === 'controller')
     spec.note(
       'changed',
       'bfdProfile',
@@ -161,13 +162,29 @@ function bfdOf({ spec, name }: Source, profiles: BfdProfiles): RawObject | undef
   return bfd
 }
 
-function dropRest(spec: Cursor): void {
+// What belongs to one node has its place where nodes speak for themselves.
+function sessionOf(spec: Cursor, speaker: BgpPeer['speaker']): RawObject {
+  if (speaker === 'node') {
+    spec.drop(
+      'routerID',
+      'left out: each node takes its own IPv4 InternalIP, or what the annotation bellhop.io/router-id of its Node says',
+    )
+    return {
+      speaker,
+      sourceAddress: spec.text('sourceAddress') || undefined,
+      gracefulRestart: spec.flag('enableGracefulRestart') ? { enabled: true } : undefined,
+    }
+  }
   spec.drop('routerID', routerIdWords)
   spec.drop('enableGracefulRestart', gracefulRestartWords)
   spec.drop(
     'sourceAddress',
     'left out: it belongs to one node, and the session is opened from whichever node a controller runs on, with the address its routing table chooses',
   )
+  return {}
+}
+
+function dropRest(spec: Cursor): void {
   spec.drop('vrf', 'Bellhop speaks BGP in the default VRF only: this session will not come up as it is', 'problem')
   spec.drop('disableMP', 'Bellhop always offers the multiprotocol capability, for the families it announces')
 }

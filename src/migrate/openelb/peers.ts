@@ -4,11 +4,17 @@
 import type { RawObject } from '../../k8s/json.ts'
 import type { LabelSelector } from '../../k8s/objects.ts'
 import { gracefulRestartWords, type PeerDraft, tellSecretCreation } from '../peers.ts'
+import { routerAddress, routerPort } from '../router.ts'
 import { describeSelector, isEverything } from '../selectors.ts'
 import type { Cursor, Source } from '../source.ts'
-import { asnOf, routerRefusal, timersOf } from '../values.ts'
+import { asnOf, timersOf } from '../values.ts'
 import type { OpenElbConf } from './conf.ts'
 import { isV1alpha1 } from './sources.ts'
+
+const unnumbered = {
+  field: 'neighborInterface',
+  words: 'Bellhop needs the address of the router: BGP unnumbered is not supported',
+}
 
 /** GoBGP's TTL when ebgpMultihop names none. */
 const multihopTtlDefault = 255
@@ -18,14 +24,14 @@ const rackLabels = ['openelb.kubesphere.io/rack', 'porter.kubesphere.io/rack']
 export function openElbPeer(source: Source, conf: OpenElbConf | undefined): PeerDraft | undefined {
   const { spec, name } = source
   const settings = spec.child(isV1alpha1(source) ? 'config' : 'conf')
-  const address = settings === undefined ? undefined : neighborAddress(settings)
+  const address = settings === undefined ? undefined : routerAddress(settings, 'neighborAddress', unnumbered)
   const asn = settings === undefined ? undefined : asnOf(settings, 'peerAs')
   if (settings === undefined || settings.raw('peerAs') === undefined)
     spec.note('problem', '', 'peerAs is missing: the AS number of the router is not known')
   const { nodes, rackAsn } = nodesOf(spec, conf)
   const localAs = settings === undefined ? undefined : asnOf(settings, 'localAs')
   const rest: RawObject = {
-    port: portOf(spec.child('transport')),
+    port: routerPort(spec.child('transport'), 'remotePort'),
     passwordSecretRef: settings === undefined ? undefined : passwordOf(settings, name),
     timers: timers(spec.child('timers')?.child('config')),
     families: familiesOf(spec),
@@ -50,28 +56,6 @@ export function openElbPeer(source: Source, conf: OpenElbConf | undefined): Peer
     multihopField: 'ebgpMultihop',
     spec: rest,
   }
-}
-
-function neighborAddress(settings: Cursor): string | undefined {
-  settings.drop(
-    'neighborInterface',
-    'Bellhop needs the address of the router: BGP unnumbered is not supported',
-    'problem',
-  )
-  const text = settings.text('neighborAddress')
-  if (text === undefined || text === '') return undefined
-  const refusal = routerRefusal(text)
-  if (refusal === undefined) return text
-  settings.note('problem', 'neighborAddress', refusal)
-  return undefined
-}
-
-function portOf(transport: Cursor | undefined): number | undefined {
-  const port = transport?.integer('remotePort')
-  if (port === undefined || port === 0 || port === 179) return undefined
-  if (port <= 65_535) return port
-  transport?.note('problem', 'remotePort', `${port} is no port; left out`)
-  return undefined
 }
 
 // The password itself is never repeated.

@@ -132,8 +132,9 @@ function judgePlace(
   const selector = pool?.layer2.nodeSelector
   if (selector !== undefined && !matchesSelector(selector, labels))
     return { because: `is not selected by the pool's layer2.nodeSelector` }
-  if (agent.silent && !(heard && vip.layer2?.node === name))
-    return { because: 'has an agent that has not been heard of for a while' }
+  // It keeps what it has, and does not hear what it is given.
+  const keeps = heard && vip.layer2?.node === name && holdsIt(vip, agent)
+  if (agent.silent && !keeps) return { because: 'has an agent that has not been heard of for a while' }
   const named = pool?.layer2.interfaces ?? []
   const link = linkFor(vip.address, agent.links, named, vip.layer2?.node === name ? vip.layer2.interface : undefined)
   if (link === undefined) return { because: linkRefusal(vip.address, named) }
@@ -165,11 +166,13 @@ function told(vip: Vip, { node }: Owner, { layer2 }: Layer2Surroundings): Refusa
   return said && { reason: said.reason, message: `node ${node}: ${said.message}${whose(said.message, layer2)}` }
 }
 
-/** The owner says that it answers. Of one that does not say such things, or is not in sight, it is believed. */
-function saysSo(vip: Vip, { node }: Owner, { layer2 }: Layer2Surroundings): boolean {
-  const holds = layer2.get(node)?.agent.holds
-  return holds === undefined || holds.more || holds.vips.has(vip.address)
-}
+/** The owner says that it answers. */
+const saysSo = (vip: Vip, { node }: Owner, { layer2 }: Layer2Surroundings): boolean =>
+  holdsIt(vip, layer2.get(node)?.agent)
+
+/** By the agent's word. One that does not say such things, or is not in sight, is believed. */
+const holdsIt = ({ address }: Vip, agent: Layer2Node | undefined): boolean =>
+  agent?.holds === undefined || agent.holds.more || agent.holds.vips.has(address)
 
 const notYet = ({ node, interface: name }: Owner): Refusal => ({
   reason: 'NotAnsweredYet',

@@ -324,6 +324,18 @@ describe('it is announced when the owner says that it answers', () => {
   })
 })
 
+test.each<[holds: readonly string[], owner: string]>([
+  [[address], 'n3'],
+  [[], 'n1'],
+])(
+  'an owner that lost the API server and is heard keeps what it has, and no more: holding %s leaves it at %s',
+  (vips, owner) => {
+    const blind = agent({ silent: true, holds: { vips: new Set(vips.map(ip)), more: false } })
+    const over = { layer2: agents({ n2: elsewhere, n3: blind }), nodeLiveness: new Map([['n3', 'up' as const]]) }
+    expect(ownerOf({ vips: [owned('n3')] }, over)).toBe(owner)
+  },
+)
+
 test('of two interfaces in the network the one stays on which the owner answers', () => {
   const [eth0] = agent().links
   if (eth0 === undefined) throw new Error('no link')

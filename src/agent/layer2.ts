@@ -4,6 +4,7 @@ import type { Heartbeat } from '../k8s/heartbeat.ts'
 import { keepLayer2, type Layer2Deps, type Layer2Keeper, type OwnedVip } from '../layer2/keeper.ts'
 import { systemKernelFacts } from '../layer2/kernel-facts.ts'
 import { openNativePacketSocket } from '../layer2/native-packets.ts'
+import { createTrigger } from '../runtime/trigger.ts'
 import type { NodeVip, NodeVips } from './node-vips.ts'
 
 export interface AgentLayer2Options extends Pick<Layer2Deps, 'exec' | 'clock' | 'log' | 'signal'> {
@@ -25,9 +26,19 @@ export const defaultHoldSeconds = 15
 /** So often the agent's Lease is renewed: a sign arrives, and a failed renewal is repeated, before the time is over. */
 export const leaseRenewSeconds = (holdSeconds: number): number => Math.floor((holdSeconds * 2) / 3)
 
+/** Least time between two renewals of the Lease for what it says of links and VIPs: each is a write, and many Services may come at once. */
+const tellEveryMs = 250
+
 /** Keeps what this node owns. */
 export function startLayer2(options: AgentLayer2Options): Layer2Keeper {
   const { node, vips, heartbeat, clock } = options
+  const news = createTrigger(() => heartbeat.renew(), {
+    ...{ clock, intervalMs: tellEveryMs },
+    onError: (error) => {
+      throw error
+    },
+  })
+  options.signal.addEventListener('abort', () => void news.stop(), { once: true })
   const keeper = keepLayer2(
     { holdMs: options.holdSeconds * 1000 },
     {
@@ -35,8 +46,12 @@ export function startLayer2(options: AgentLayer2Options): Layer2Keeper {
       openSocket: openNativePacketSocket,
       kernel: systemKernelFacts,
       provenMs: () => (options.hearsController() ? clock.monotonicMs() : heartbeat.facts().renewedMonotonicMs),
-      confirm: vips.confirm,
-      onChange: () => heartbeat.renew(),
+      confirm: async () => {
+        await vips.confirm()
+        // Whoever asked goes by it at once, and what is listed is told a turn later.
+        tell()
+      },
+      onChange: news.pull,
     },
   )
   const tell = (): void => {

@@ -115,7 +115,7 @@ export function createLayer2Owners(options: Layer2OwnersOptions): Layer2Owners {
 }
 
 // Who had it before is named, so that the next one takes it without asking around; the same node on another link is that, too. One that
-// never had it because somebody else has is no such node: then the next one asks as well.
+// refuses may never have had it: then the next one asks as well.
 function nextOwner(
   { address, layer2 }: Vip,
   { layer2: planned }: VipReport,

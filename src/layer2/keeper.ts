@@ -174,7 +174,7 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
           // Rejected only at the end of the process.
           () => {},
         )
-      } else if (desired?.has(address) && link !== undefined) {
+      } else if (desired?.has(address) && link !== undefined && node?.held.has(address)) {
         log.warn({ event: 'layer2-contested', address, by: mac, interface: interfaceName })
         const message = `${mac} says on ${interfaceName} that it has ${address} too`
         const nowMs = clock.monotonicMs()
@@ -289,7 +289,11 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
       return refuse(address, 'AddressInUse', message, seen)
     }
     if (from !== undefined || clean.has(address)) return link
-    if ((troubles.get(address)?.untilMs ?? 0) <= clock.monotonicMs()) void ask(link, address)
+    const trouble = troubles.get(address)
+    // A conflict was about an address that was ours: that it is not any more is no reason to wait.
+    const isDue =
+      trouble === undefined || trouble.reason === 'AddressConflict' || trouble.untilMs <= clock.monotonicMs()
+    if (isDue) void ask(link, address)
     return undefined
   }
 

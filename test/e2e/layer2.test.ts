@@ -339,5 +339,13 @@ describeWith({ netns: true, programs: ['iptables', 'curl', 'kubectl', 'bird', 'i
     // It went on trying, and nobody took it in turns.
     expect(await owner()).toBe(third)
     await becomes('the condition', says('"status":"True"', third))
+    // The pool names its nodes from now on, and the owner is none of them.
+    const elsewhere = all.find((name) => name !== third) ?? ''
+    const nodeSelector = { matchLabels: { 'kubernetes.io/hostname': elsewhere } }
+    const spec = JSON.stringify({ spec: { layer2: { nodeSelector } } })
+    await layer2.lab.mustKubectl(['patch', 'vippool', namedPool.metadata.name, '--type=merge', '-p', spec])
+    await becomes('an owner of those', async () =>
+      (await owner()) === elsewhere ? isSettled(vip ? [vip] : []) : `${await owner()} has it`,
+    )
   })
 })

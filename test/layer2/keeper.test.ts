@@ -230,6 +230,16 @@ describe('somebody else says that he has the address', () => {
     expect(refusal(vip4)).toBe(undefined)
   })
 
+  test('and then it is lost all the same: it is taken again at once', async () => {
+    keeper.setVips([owned(vip4)])
+    contest()
+    await passes(2_000)
+    expect(refusal(vip4)?.reason).toBe('AddressConflict')
+    node.unconfigure(vip4)
+    await passes(5_000)
+    expect(node.held()).toEqual([vip4])
+  })
+
   test('and the list says that it is his: it goes', async () => {
     confirm = async () => keeper.setVips([])
     contest()

@@ -238,6 +238,8 @@ export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keep
               : `it belongs on ${vip.interface}`
       log.info({ event: 'layer2-given-up', address, interface: held.interface, because })
     }
+    // An address may go without our hand, and whoever has it next is not to be contradicted.
+    wire.silenceOthers(new Set([...now.held.keys()].filter(isWanted)))
     for (const address of [...clean]) if (!wanted.has(address)) clean.delete(address)
     for (const [address, { scope, sinceMs }] of troubles)
       if (!wanted.has(address) && (scope === 'link' || clock.monotonicMs() - sinceMs >= avoidMs))

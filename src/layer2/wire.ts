@@ -26,6 +26,8 @@ export interface Wire {
   readonly remind: (link: ObservedLink, address: Ip) => void
   /** Says nothing more of the address. */
   readonly silence: (address: Ip) => void
+  /** Says nothing more of any address but these. */
+  readonly silenceOthers: (kept: ReadonlySet<Ip>) => void
   /** Asks whether somebody has the address: the first claim, or undefined when nobody answers in time. */
   readonly probe: (link: ObservedLink, address: Ip) => Promise<Result<Claim | undefined, PacketError>>
   /** Listens on these links, and closes what is open elsewhere. */
@@ -150,6 +152,9 @@ export function createWire(options: WireOptions): Wire {
 
   return {
     silence,
+    silenceOthers: (kept) => {
+      for (const address of [...repeating.keys()]) if (!kept.has(address)) silence(address)
+    },
     announced: () => announced,
     announce: (link, address, said) => {
       if (said?.once) {

@@ -269,6 +269,19 @@ test('the node tells where it could answer', async () => {
   })
 })
 
+test('what the kernel dropped and another node has by now is not announced any more', async () => {
+  keeper.setVips([owned(vip4, 'b'), owned(vip6, 'b')])
+  await passes(500)
+  node.fail((command) => (command.startsWith('address add') ? 'RTNETLINK answers: Permission denied' : undefined))
+  node.unconfigure(vip6)
+  await passes(3_000)
+  keeper.setVips([owned(vip4, 'b')])
+  const lostMs = clock.monotonicMs()
+  await passes(130_000)
+  const said = node.claimed.filter(({ atMs }) => atMs > lostMs).map(({ address }) => address)
+  expect(new Set(said)).toEqual(new Set([vip4]))
+})
+
 test('one who answers is asked again soon, and then ever more rarely', async () => {
   other.configure(vip4, 24)
   keeper.setVips([owned(vip4)])

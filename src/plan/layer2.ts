@@ -30,7 +30,7 @@ type Refusal = NonNullable<VipReport['refusal']>
 
 /**
  * What a node's judgement comes to; `leaving`: it is drained, and answers only where no other node can; `failed`: it could not take the
- * VIP a moment ago, and is asked again only where it is the owner and nobody else can.
+ * VIP a moment ago, and is asked again only where nobody else can.
  */
 type Judged =
   | { readonly candidate: Candidate; readonly leaving: boolean; readonly failed: string | undefined }
@@ -99,12 +99,15 @@ function choose(
     return { owner: now.candidate }
   const staying: Candidate[] = []
   const leaving: Candidate[] = []
+  const failing: Candidate[] = []
   const refused: string[] = []
   for (const [name, each] of layer2) {
     const judged = judge(name, each)
     if ('because' in judged) refused.push(`node ${name} ${judged.because}`)
-    else if (judged.failed !== undefined) refused.push(`node ${name}: ${judged.failed}`)
-    else if (judged.leaving) leaving.push(judged.candidate)
+    else if (judged.failed !== undefined) {
+      refused.push(`node ${name}: ${judged.failed}`)
+      failing.push(judged.candidate)
+    } else if (judged.leaving) leaving.push(judged.candidate)
     else staying.push(judged.candidate)
   }
   const owner = chooseOwner(vip.meta.name, present, staying.length > 0 ? staying : leaving)
@@ -114,8 +117,9 @@ function choose(
   refused.sort()
   const more = refused.length > refusedMax ? `; and ${refused.length - refusedMax} more` : ''
   const refusal = { reason: 'NoEligibleNode', message: `${refused.slice(0, refusedMax).join('; ')}${more}` } as const
-  // It tries again every few seconds, which is more than anybody else would do.
-  return now !== undefined && 'candidate' in now ? { owner: now.candidate, refusal } : { refusal }
+  // One of them goes on trying, the present owner if it is among them: it stays as long as it fails, so nothing goes in circles.
+  const trying = chooseOwner(vip.meta.name, present, failing)
+  return trying === undefined ? { refusal } : { owner: trying, refusal }
 }
 
 function judgePlace(

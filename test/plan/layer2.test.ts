@@ -270,8 +270,10 @@ describe('a node that could not take the VIP', () => {
     })
   })
 
-  test('is not tried for a VIP that has no owner, until it has forgotten', () => {
-    expect(planned({}, { layer2: agents({ n1: failed, n2: failed, n3: failed }) })?.layer2).toEqual({ settled: true })
+  test('is tried all the same where nobody else is left, and the refusal stands until it says that it answers', () => {
+    const report = planned({}, { layer2: agents({ n1: failed, n2: elsewhere, n3: elsewhere }) })
+    expect(report?.layer2).toEqual({ owner: { node: 'n1', interface: 'eth0' }, settled: false })
+    expect(report?.refusal?.reason).toBe('NoEligibleNode')
   })
 })
 

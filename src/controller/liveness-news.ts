@@ -22,7 +22,7 @@ export function noteLiveness(
     if (to === 'down')
       leadership.note({
         ...{ subject, severity: 'Warning', reason: 'NodeSilent' },
-        message: `its agent has not answered for ${livenessDetectionMs} ms (BFD): it is no next hop of any VIP until it answers`,
+        message: `it does not answer: its agent for ${livenessDetectionMs} ms (BFD), or its kernel, where the agent had ended before. It is no next hop of any VIP until it does`,
       })
     else if (to === 'up' && from === 'down')
       leadership.note({ subject, severity: 'Normal', reason: 'NodeAnswers', message: 'its agent answers again (BFD)' })

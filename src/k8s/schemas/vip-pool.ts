@@ -1,6 +1,6 @@
 // VipPool: the addresses that may be given out, as normalised ranges with the exclusions already taken out.
 
-import { ipFromBigInt, unicastHostRefusal } from '../../net/ip.ts'
+import { ipFromBigInt, isLinkLocal, unicastHostRefusal } from '../../net/ip.ts'
 import { type IpRange, normalizeRanges, renderRange, subtractRange } from '../../net/range.ts'
 import { asObject } from '../json.ts'
 import type { ObjectMeta, VipPool } from '../objects.ts'
@@ -48,9 +48,11 @@ const takeOut = (ranges: readonly IpRange[], removed: IpRange): readonly IpRange
 // A range whose ends are hosts may still pass over something strange, but no one writes 203.0.113.0-239.0.0.1 by accident.
 function refuseUnusable(spec: Fields, range: IpRange): void {
   for (const end of new Set([range.first, range.last])) {
-    const refusal = unicastHostRefusal(ipFromBigInt(range.family, end))
-    if (refusal === undefined) continue
-    spec.refuse(`${renderRange(range)}: ${refusal.got} ${refusal.because}, no Service can have it`, 'addresses')
+    const ip = ipFromBigInt(range.family, end)
+    // RFC 3927 section 7, RFC 4291 section 2.5.6: no router passes them on.
+    const because = isLinkLocal(ip) ? 'is a link-local address' : unicastHostRefusal(ip)?.because
+    if (because === undefined) continue
+    spec.refuse(`${renderRange(range)}: ${ip} ${because}, no Service can have it`, 'addresses')
     return
   }
 }

@@ -379,6 +379,11 @@ test.each<[Kind, unknown, readonly string[]]>([
   ],
   [
     'VipPool',
+    { addresses: ['fe80::10-fe80::20'] },
+    ['spec.addresses: fe80::10-fe80::20: fe80::10 is a link-local address, no Service can have it'],
+  ],
+  [
+    'VipPool',
     { addresses: ['203.0.113.0/24'], hold: '5 minutes' },
     ['spec.hold: "5 minutes" is no duration: write it like 30s, 5m or 1h30m'],
   ],

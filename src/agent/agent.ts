@@ -101,7 +101,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     log.warn({ event: 'clock-jumped', seconds })
     tell({ type: 'clock-jumped', seconds })
   })
-  const parts = startParts(config, { ...deps, client, signal }, tell)
+  const parts = startParts(config, { ...deps, client, signal, ...(claim === undefined ? {} : { claim }) }, tell)
   let server: StatusServer | undefined
   try {
     if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, statusSources(parts), log)
@@ -132,7 +132,7 @@ interface AgentParts {
   readonly nodePeers: NodePeers | undefined
 }
 
-type PartDeps = AgentDeps & { readonly client: KubeClient }
+type PartDeps = AgentDeps & { readonly client: KubeClient; readonly claim?: Claim }
 
 function startParts(config: AgentConfig, deps: PartDeps, tell: (news: NodeNews) => void): AgentParts {
   const { namespace, node, layer2HoldSeconds: holdSeconds } = config
@@ -155,8 +155,15 @@ function startParts(config: AgentConfig, deps: PartDeps, tell: (news: NodeNews) 
     const seen = layer2.nodeLinks()
     return seen === undefined ? {} : { ...renderNodeLinks(seen), [holdSecondsAnnotation]: String(holdSeconds) }
   }
+  deps.claim?.onChange(lease.renew)
+  const second = (): Annotations => {
+    const waiting = deps.claim?.waiting() ?? 0
+    return waiting === 0
+      ? {}
+      : { 'bellhop.io/second-agent': `${waiting} more on this node, waiting for this one to end` }
+  }
   const others = [liveness, nodePeers].flatMap((part) => (part === undefined ? [] : [part.annotations]))
-  lease.begin([rules.annotations, links, ...others])
+  lease.begin([rules.annotations, links, second, ...others])
   return { lease, vips, rules, layer2, liveness, nodePeers }
 }
 

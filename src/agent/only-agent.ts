@@ -2,7 +2,7 @@
 // socket, which belongs to the node's network namespace as the rules do, whatever the agents' Pods and clusters are called, and which
 // the kernel takes back when its holder dies.
 
-import { createServer, type Server } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { Clock } from '../runtime/clock.ts'
 
 export interface ClaimDeps {
@@ -14,34 +14,79 @@ export interface ClaimDeps {
 }
 
 export interface Claim {
+  /** Agents that wait for this one to end. */
+  readonly waiting: () => number
+  /** One came, or gave up. */
+  readonly onChange: (listener: () => void) => void
   readonly release: () => void
 }
 
-const retryMs = 1000
+const retryMs = 100
 
 /** Waits until this process is the only agent of the node. Undefined when the signal fired before. */
 export async function claimNode(name: string, { clock, signal, onTaken }: ClaimDeps): Promise<Claim | undefined> {
   for (let told = false; !signal.aborted; ) {
-    const server = await listen(`\0${name}`)
-    if (server !== undefined) return { release: () => void server.close() }
+    const claim = await listen(`\0${name}`)
+    if (claim !== undefined) return claim
     if (!told) onTaken()
     told = true
+    await held(`\0${name}`, signal)
     await pause(retryMs, clock, signal)
   }
   return undefined
 }
 
-function listen(path: string): Promise<Server | undefined> {
-  // Whoever connects learns nothing.
-  const server = createServer((socket) => socket.destroy())
+function listen(path: string): Promise<Claim | undefined> {
+  const rivals = new Set<Socket>()
+  const listeners: (() => void)[] = []
+  const tell = (): void => {
+    for (const listener of listeners) listener()
+  }
+  // Whoever connects learns nothing but the end.
+  const server: Server = createServer((socket) => {
+    rivals.add(socket)
+    socket.unref()
+    socket.on('error', () => socket.destroy())
+    socket.on('close', () => {
+      rivals.delete(socket)
+      tell()
+    })
+    tell()
+  })
+  const claim: Claim = {
+    waiting: () => rivals.size,
+    onChange: (listener) => void listeners.push(listener),
+    release: () => {
+      listeners.length = 0
+      server.close()
+      for (const socket of rivals) socket.destroy()
+    },
+  }
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EADDRINUSE') resolve(undefined)
       else reject(error)
     })
-    server.listen({ path }, () => resolve(server.unref()))
+    server.listen({ path }, () => {
+      server.unref()
+      resolve(claim)
+    })
   })
 }
+
+// By its connection the other agent knows of this one, and this one of the other's end.
+const held = (path: string, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    const socket = connect({ path })
+    const end = (): void => void socket.destroy()
+    socket.on('error', end)
+    socket.on('close', () => {
+      signal.removeEventListener('abort', end)
+      resolve()
+    })
+    signal.addEventListener('abort', end)
+    if (signal.aborted) end()
+  })
 
 const pause = (ms: number, clock: Clock, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {

@@ -227,7 +227,7 @@ describeWith(
       expect((await agent.get('/healthz')).status).toBe(200)
     })
 
-    test('a second agent on the node says so in an Event, touches nothing, and takes over when the first one ends', async () => {
+    test('a second agent on the node says so in an Event and in the Lease, touches nothing, and takes over when the first one ends', async () => {
       put(vip4)
       const mark = `bellhop-test-${process.pid}`
       const first = await start({ mark })
@@ -235,6 +235,9 @@ describeWith(
       const second = await start({ mark, waits: true })
       await waitFor(async () => (await nodeEvents()).includes('SecondAgent'), { what: 'the Event' })
       await expect(second.get('/healthz')).rejects.toThrow()
+      await waitFor(async () => JSON.stringify(await lease()).includes('bellhop.io/second-agent'), {
+        what: 'the Lease of the first one to say so',
+      })
       await first.stop()
       await waitFor(async () => (await second.get('/readyz')).status === 200, { what: 'the second agent to be ready' })
       expect((await reached())[0]).toBe(clientAddresses[0])

@@ -18,6 +18,7 @@ import {
 } from '../iptables/node-network.ts'
 import { describeWith } from '../support/privileges.ts'
 
+const withoutPrograms = ['env', 'PATH=/nowhere']
 const withoutRights = ['setpriv', '--bounding-set', '-net_admin,-net_raw']
 // `ip netns exec` gives each program a mount namespace of its own, which ends with it.
 const readOnly = ['sh', '-c', 'mount -t tmpfs -o ro none /mnt && XTABLES_LOCKFILE=/mnt/lock exec "$@"', 'sh']
@@ -25,6 +26,8 @@ const readOnly = ['sh', '-c', 'mount -t tmpfs -o ro none /mnt && XTABLES_LOCKFIL
 type Trouble = readonly [what: string, others: RulesOfOthers, wrapper: readonly string[], code: string, words: string]
 
 const troubles: readonly Trouble[] = [
+  ['no iptables installed', 'nft', withoutPrograms, 'iptables/not-installed', 'install iptables'],
+  ['no nft installed', 'nftables', withoutPrograms, 'nftables/not-installed', 'install nftables'],
   ['no right to write, iptables on nft', 'nft', withoutRights, 'iptables/not-permitted', 'CAP_NET_ADMIN'],
   ['no right to write, legacy iptables', 'legacy', withoutRights, 'iptables/not-permitted', 'CAP_NET_ADMIN'],
   ['no right to write, nftables', 'nftables', withoutRights, 'nftables/not-permitted', 'CAP_NET_ADMIN'],

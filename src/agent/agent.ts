@@ -97,10 +97,6 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
   const tell = (news: NodeNews): void => recordNodeNews(recorder, node, news)
   const claim = await claimed(config, { clock, log, signal }, tell)
   if (claim === 'none') return client.close()
-  watchClock(clock, signal, (seconds) => {
-    log.warn({ event: 'clock-jumped', seconds })
-    tell({ type: 'clock-jumped', seconds })
-  })
   const parts = startParts(config, { ...deps, client, signal, ...(claim === undefined ? {} : { claim }) }, tell)
   let server: StatusServer | undefined
   try {
@@ -136,6 +132,7 @@ type PartDeps = AgentDeps & { readonly client: KubeClient; readonly claim?: Clai
 
 function startParts(config: AgentConfig, deps: PartDeps, tell: (news: NodeNews) => void): AgentParts {
   const { namespace, node, layer2HoldSeconds: holdSeconds } = config
+  const { clock, log } = deps
   const lease = createNodeLease({ ...deps, namespace, node, renewSeconds: leaseRenewSeconds(holdSeconds) })
   const vips = followNodeVips(deps)
   const rules = startNodeRules({ ...deps, vips, rules: config, onNews: tell, renew: lease.renew })
@@ -155,6 +152,13 @@ function startParts(config: AgentConfig, deps: PartDeps, tell: (news: NodeNews) 
     const seen = layer2.nodeLinks()
     return seen === undefined ? {} : { ...renderNodeLinks(seen), [holdSecondsAnnotation]: String(holdSeconds) }
   }
+  let jumped: Annotations = {}
+  watchClock(clock, deps.signal, (seconds) => {
+    log.warn({ event: 'clock-jumped', seconds })
+    tell({ type: 'clock-jumped', seconds })
+    jumped = { 'bellhop.io/clock-jumped': `${seconds} s, to ${new Date(clock.wallMs()).toISOString()}` }
+    lease.renew()
+  })
   deps.claim?.onChange(lease.renew)
   const second = (): Annotations => {
     const waiting = deps.claim?.waiting() ?? 0
@@ -163,7 +167,7 @@ function startParts(config: AgentConfig, deps: PartDeps, tell: (news: NodeNews) 
       : { 'bellhop.io/second-agent': `${waiting} more on this node, waiting for this one to end` }
   }
   const others = [liveness, nodePeers].flatMap((part) => (part === undefined ? [] : [part.annotations]))
-  lease.begin([rules.annotations, links, second, ...others])
+  lease.begin([rules.annotations, links, second, () => jumped, ...others])
   return { lease, vips, rules, layer2, liveness, nodePeers }
 }
 

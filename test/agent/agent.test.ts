@@ -9,6 +9,7 @@ import { parseAllDocuments } from 'yaml'
 import { agentDefaults, runAgent } from '../../src/agent/agent.ts'
 import { runAgentCleanup } from '../../src/agent/cleanup.ts'
 import { waitFor } from '../../src/lab/netns/wait.ts'
+import type { Clock } from '../../src/runtime/clock.ts'
 import type { Exec } from '../../src/runtime/exec.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { must } from '../../src/runtime/result.ts'
@@ -51,7 +52,7 @@ describeWith(
       await node.request(node.client, vip6, 80),
     ]
     const start = async (
-      options: { readonly exec?: Exec; readonly mark?: string; readonly waits?: true } = {},
+      options: { readonly exec?: Exec; readonly mark?: string; readonly waits?: true; readonly clock?: Clock } = {},
     ): Promise<RunningAgent> => {
       const stop = new AbortController()
       const port = await freePort()
@@ -65,7 +66,8 @@ describeWith(
         version: 'test',
         ...(options.mark === undefined ? {} : { onlyAgentMark: options.mark }),
       }
-      const deps = { clock: systemClock, random: () => 0.5, exec: options.exec ?? node.exec, log: silentLog }
+      const clock = options.clock ?? systemClock
+      const deps = { clock, random: () => 0.5, exec: options.exec ?? node.exec, log: silentLog }
       const ended = runAgent(config, { ...deps, signal: stop.signal })
       const agent: RunningAgent = {
         port,
@@ -242,6 +244,30 @@ describeWith(
       await waitFor(async () => (await second.get('/readyz')).status === 200, { what: 'the second agent to be ready' })
       expect((await reached())[0]).toBe(clientAddresses[0])
     })
+
+    test.each([
+      ['forward', 3600],
+      ['back', -3600],
+    ])(
+      'the clock is set %s by an hour: the Lease and an Event say so, and new VIPs are opened as before',
+      async (_way, seconds) => {
+        let shiftMs = 0
+        const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + shiftMs }
+        put(vip4)
+        await ready(await start({ clock }))
+        shiftMs = seconds * 1000
+        await waitFor(
+          async () => JSON.stringify(await lease()).includes(`"bellhop.io/clock-jumped":"${seconds} s, to `),
+          {
+            what: 'the Lease to say so',
+          },
+        )
+        await waitFor(async () => (await nodeEvents()).includes('ClockJumped'), { what: 'the Event' })
+        put(vip6)
+        await waitFor(async () => (await reached())[1] === clientAddresses[1], { what: 'the new VIP' })
+        expect((await reached())[0]).toBe(clientAddresses[0])
+      },
+    )
 
     test('cleanup leaves the node as it was before Bellhop', async () => {
       put(vip4)

@@ -222,7 +222,8 @@ async function keepOpenings(
     const intact = known !== undefined && ours !== undefined && isAsLeft(ours, known.sets, known.left, look)
     if (wanted && known !== undefined) round.drift.push(...openingDrift(seen.value, { intact }))
     const sets = openingSets(name, addresses)
-    const before = intact && known.left.strange === '' ? known.sets : undefined
+    const asBefore = intact && planElements(name, known.sets, sets) === undefined
+    const before = intact && (asBefore || known.left.strange === '') ? known.sets : undefined
     const text = wanted ? planOpening(seen.value, sets, before) : planClosing(seen.value)
     if (text !== undefined) {
       const applied = await run(text, round)

@@ -56,7 +56,7 @@ export function startKubeProxy(options: KubeProxyOptions): KubeProxy {
     })
   const services = watch('/api/v1/services')
   const slices = watch('/apis/discovery.k8s.io/v1/endpointslices')
-  const written = new Map<IpFamily, string>()
+  const written = new Map<IpFamily, Written>()
   const first = Promise.withResolvers<void>()
   let syncs = 0
 
@@ -76,7 +76,9 @@ export function startKubeProxy(options: KubeProxyOptions): KubeProxy {
           options.log.warn({ event: 'kube-proxy-sync-failed', node: options.node.name, error })
         }
       }
-      await trigger.wait(waitMs, () => written.clear())
+      await trigger.wait(waitMs, () => {
+        for (const [family, { ports }] of written) written.set(family, { signature: '', ports })
+      })
     }
   }
   const running = run()
@@ -91,28 +93,39 @@ export function startKubeProxy(options: KubeProxyOptions): KubeProxy {
   }
 }
 
+interface Written {
+  readonly signature: string
+  readonly ports: ReturnType<typeof proxiedPorts>
+}
+
 // Writes what differs from what was written last; returns what the program complained about.
 async function sync(
   { node, podPrefixes, mode = 'iptables' }: KubeProxyOptions,
   ports: ReturnType<typeof proxiedPorts>,
-  written: Map<IpFamily, string>,
+  written: Map<IpFamily, Written>,
 ): Promise<string | undefined> {
   for (const [family, podPrefix, nodeAddress] of [
     ['IPv4', podPrefixes.ipv4, node.address.ipv4],
     ['IPv6', podPrefixes.ipv6, node.address.ipv6],
   ] as const) {
     const signature = JSON.stringify(ports.filter((port) => port.family === family))
-    if (written.get(family) === signature) continue
+    const before = written.get(family)
+    if (before?.signature === signature) continue
+    const previous = before === undefined ? {} : { previous: before.ports }
     const result =
       mode === 'nftables'
         ? await node.namespace.exec(['nft', '-f', '-'], {
-            input: renderNftTable(family, ports, { podPrefix, nodeAddress }),
+            input: renderNftTable(family, ports, { podPrefix, nodeAddress, ...previous }),
           })
         : await restore(family === 'IPv4' ? 'iptables' : 'ip6tables', node.namespace, (observed) =>
             renderTables(family, ports, { podPrefix, observed }),
           )
-    if (result.status !== 0) return result.stderr.trim()
-    written.set(family, signature)
+    if (result.status !== 0) {
+      // Somebody took away what was there: made anew next time.
+      written.delete(family)
+      return result.stderr.trim()
+    }
+    written.set(family, { signature, ports })
   }
   return undefined
 }

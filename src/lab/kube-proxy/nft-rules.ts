@@ -1,6 +1,6 @@
 // The table that kube-proxy in nftables mode would have for a set of Service ports: base chains at the same hooks and priorities,
 // maps from address, protocol and port to a chain for each Service, and the same verdicts, so that the agent meets on a lab node what
-// it meets on a real one. Written anew as a whole with each change, in one transaction. Pure.
+// it meets on a real one. Each change is one transaction. Pure.
 
 import { familyOf, type Ip, type IpFamily } from '../../net/ip.ts'
 import { type ProxiedPort, portSuffix, servesOutside, type Target } from './services.ts'
@@ -9,7 +9,12 @@ export interface NftTableOptions {
   readonly podPrefix: string
   /** Node ports are served on the node's own addresses alone. */
   readonly nodeAddress: Ip
+  /** What was written last; without it the table is made anew. Base chains stay: a kernel without any stops translating what stands. */
+  readonly previous?: readonly ProxiedPort[]
 }
+
+const sets = ['cluster-ips', 'nodeport-ips']
+const maps = ['firewall-ips', 'no-endpoint-services', 'no-endpoint-nodeports', 'service-ips', 'service-nodeports']
 
 const masqueradeMark = '0x4000'
 
@@ -21,8 +26,21 @@ export function renderNftTable(family: IpFamily, ports: readonly ProxiedPort[], 
   const key = `${address} . inet_proto . inet_service`
   const asked = `${ip} daddr . meta l4proto . th dport`
   const clusterIps = own.flatMap(({ clusterIP }) => (clusterIP === undefined ? [] : [clusterIP]))
-  return `add table ${ip} kube-proxy
-delete table ${ip} kube-proxy
+  const chains = own.flatMap((port) => chainsOf(port, ip, options.podPrefix))
+  const stale = options.previous
+    ?.filter((port) => port.family === family)
+    .flatMap((port) => chainsOf(port, ip, options.podPrefix))
+    .filter(({ name }) => !chains.some((chain) => chain.name === name))
+  const start =
+    stale === undefined
+      ? ['add table', 'delete table'].map((verb) => `${verb} ${ip} kube-proxy`)
+      : [
+          ...maps.map((name) => `flush map ${ip} kube-proxy ${name}`),
+          ...sets.map((name) => `flush set ${ip} kube-proxy ${name}`),
+          `flush table ${ip} kube-proxy`,
+          ...stale.toReversed().map(({ name }) => `delete chain ${ip} kube-proxy ${name}`),
+        ]
+  return `${start.join('\n')}
 table ${ip} kube-proxy {
   set cluster-ips { type ${address}; ${elements([...new Set(clusterIps)])} }
   set nodeport-ips { type ${address}; ${elements([options.nodeAddress].filter((ip) => familyOf(ip) === family))} }
@@ -32,7 +50,7 @@ table ${ip} kube-proxy {
   map service-ips { type ${key} : verdict; ${elements(own.flatMap(served))} }
   map service-nodeports { type inet_proto . inet_service : verdict; ${elements(own.flatMap(servedNodePorts))} }
   chain reject-chain { reject; }
-${own.flatMap((port) => chainsOf(port, ip, options.podPrefix)).join('\n')}
+${chains.map(({ text }) => text).join('\n')}
   chain firewall-check { ${asked} vmap @firewall-ips; }
   chain service-endpoints-check { ${asked} vmap @no-endpoint-services; }
   chain nodeport-endpoints-check { ${ip} daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports; }
@@ -111,12 +129,18 @@ const servedNodePorts = (port: ProxiedPort): readonly string[] =>
     : [`${port.protocol} . ${port.nodePort} : goto external-${portSuffix(port)}`]
 
 // In the order in which they go to each other, since a chain has to be there before it is named.
-function chainsOf(port: ProxiedPort, ip: 'ip' | 'ip6', podPrefix: string): readonly string[] {
+function chainsOf(
+  port: ProxiedPort,
+  ip: 'ip' | 'ip6',
+  podPrefix: string,
+): readonly { readonly name: string; readonly text: string }[] {
   const suffix = portSuffix(port)
   const mark = `meta mark set meta mark or ${masqueradeMark}`
-  const chains: string[] = []
-  const chain = (name: string, rules: readonly string[]): void =>
-    void chains.push(`  chain ${name}-${suffix} {\n${rules.map((rule) => `    ${rule}`).join('\n')}\n  }`)
+  const chains: { readonly name: string; readonly text: string }[] = []
+  const chain = (kind: string, rules: readonly string[]): void => {
+    const name = `${kind}-${suffix}`
+    chains.push({ name, text: `  chain ${name} {\n${rules.map((rule) => `    ${rule}`).join('\n')}\n  }` })
+  }
   if (port.sourceRanges.length > 0) chain('firewall', [`${ip} saddr != { ${port.sourceRanges.join(', ')} } drop`])
   if (port.targets.length > 0) chain('service', [spread(port, ip, port.targets)])
   if (!servesOutside(port)) return chains

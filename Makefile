@@ -19,7 +19,7 @@ test-cluster: deps ## the scenarios at the level of the API and the demo's, on t
 
 check: lint types test ## what CI runs
 
-CLUSTER_TESTS = test/e2e/cluster-api.test.ts test/e2e/story.test.ts
+CLUSTER_TESTS = $(addprefix test/e2e/,$(addsuffix .test.ts,cluster-api story range))
 
 lint: deps-npm ## biome: style, mistakes, and the directions of imports
 	@biome check --error-on-warnings

@@ -9,6 +9,7 @@ import { programsOf } from '../../src/lab/routers/create-router.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { describeWith } from '../support/privileges.ts'
+import { labCluster } from './support-named-cluster.ts'
 import { becomes } from './support-replicas.ts'
 
 const programs = ['iptables', 'kubectl', ...programsOf('bird'), ...programsOf('frr')]
@@ -33,7 +34,13 @@ describeWith({ netns: true, programs }, 'Leaves that connect from a range', () =
     }
 
   beforeAll(async () => {
-    lab = await startLab({ prefix: 'range', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
+    lab = await startLab({
+      prefix: 'range',
+      leaves: ['bird', 'frr'],
+      ...(await labCluster()),
+      clock: systemClock,
+      log: silentLog,
+    })
     stage = setStage(lab, createStory({ write: () => {}, clock: systemClock, terminal: false }))
     await lab.install()
     for (const manifest of ['bgp', 'whoami'] as const) await lab.mustKubectl(['apply', '-f', lab.manifest(manifest)])
@@ -42,7 +49,7 @@ describeWith({ netns: true, programs }, 'Leaves that connect from a range', () =
     const [node1, node2] = stage.nodes
     await Promise.all([stage.startAgents(), stage.startController(node1), stage.startController(node2)])
   }, timeout)
-  afterAll(() => lab?.destroy())
+  afterAll(() => lab?.destroy(), timeout)
 
   test('the one that is meant has a session with each controller, the other is told why not', { timeout }, async () => {
     const speakers = 'get bgppeer leaves -o jsonpath={.status.sessions[?(@.remoteAddress=="10.0.0.1")].state}'

@@ -2,7 +2,7 @@
 // ourselves all day: the status of a Vip or a pool, and the condition on a Service that says whether it is announced.
 
 import { isDeepStrictEqual } from 'node:util'
-import type { ClusterChanges, ClusterView, ObjectMeta, Service, Vip, VipPool } from '../k8s/objects.ts'
+import type { BgpPeer, ClusterChanges, ClusterView, Node, ObjectMeta, Service, Vip, VipPool } from '../k8s/objects.ts'
 import { announcedCondition } from '../vip/conditions.ts'
 
 export interface AllocationFilter {
@@ -14,13 +14,17 @@ export function createAllocationFilter(): AllocationFilter {
   const services = new Map<string, Service>()
   const vips = new Map<string, Vip>()
   const pools = new Map<string, VipPool>()
+  const nodes = new Map<string, Node>()
+  const peers = new Map<string, BgpPeer>()
   return {
     concerns: (view, changes) => {
       // Each is asked in any case, and takes note of what it has seen.
       const service = differs(services, view.services, changes.get('Service'), readOfService)
       const vip = differs(vips, view.vips, changes.get('Vip'), readOfVip)
       const pool = differs(pools, view.vipPools, changes.get('VipPool'), withoutStatus)
-      return service || vip || pool || changes.has('Namespace')
+      const node = differs(nodes, view.nodes, changes.get('Node'), ({ internalIPs }) => internalIPs)
+      const peer = differs(peers, view.bgpPeers, changes.get('BgpPeer'), ({ address }) => address)
+      return service || vip || pool || node || peer || changes.has('Namespace')
     },
   }
 }

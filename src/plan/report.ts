@@ -266,24 +266,32 @@ function confStatus(input: ReportInput, conf: BgpConf): DesiredStatus['status'] 
   ])
 }
 
+/** So many addresses with their owners stand in a pool's condition. */
+const occupiedShownMax = 5
+
 function poolStatus(pool: VipPool, usage: PoolUsage | undefined, plan: Plan): DesiredStatus['status'] {
   const numbers =
     usage === undefined
       ? {}
       : { total: `${usage.total}`, used: usage.used, held: usage.held, available: `${usage.available}` }
-  const overlaps = usage?.overlaps ?? []
   return statusOf(pool.meta, numbers, [
     { type: 'Ready', ...poolReady(pool, usage) },
-    overlaps.length === 0
-      ? { type: 'Overlap', status: 'False', reason: 'None', message: '' }
-      : {
-          type: 'Overlap',
-          status: 'True',
-          reason: 'OlderPool',
-          message: overlaps.map((overlap) => `${overlap.range} belongs to the older pool ${overlap.pool}`).join('; '),
-        },
+    { type: 'Overlap', ...poolOverlap(usage) },
     ...(pool.mode === 'layer2' ? [{ type: 'StrictArp', ...strictArp(plan) }] : []),
   ])
+}
+
+function poolOverlap(usage: PoolUsage | undefined): Pick<Condition, 'status' | 'reason' | 'message'> {
+  const older = (usage?.overlaps ?? []).map(({ range, pool }) => `${range} belongs to the older pool ${pool}`)
+  const own = [...(usage?.occupied ?? [])].map(([address, owner]) => `${address} is the address of ${owner}`)
+  if (older.length + own.length === 0) return { status: 'False', reason: 'None', message: '' }
+  const shown = own.slice(0, occupiedShownMax)
+  const rest = own.length > shown.length ? [`and ${own.length - shown.length} more addresses are somebody's own`] : []
+  return {
+    status: 'True',
+    reason: older.length > 0 ? 'OlderPool' : 'AddressesInUse',
+    message: [...older, ...shown, ...rest].join('; '),
+  }
 }
 
 // In IPVS mode kube-proxy puts every VIP on an interface of each node, and Linux answers ARP for any address of the host.

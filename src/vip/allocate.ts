@@ -5,7 +5,8 @@
 import { type ClusterView, namespacedName, type Service, type VipPool } from '../k8s/objects.ts'
 import type { Ip } from '../net/ip.ts'
 import { type Applicant, type Choice, createChooser } from './choose.ts'
-import { type LedgerEntry, openLedger } from './ledger.ts'
+import { type Ledger, openLedger } from './ledger.ts'
+import { type OccupiedAddresses, occupiedAddresses } from './occupied.ts'
 import { countAddresses } from './pool-ranges.ts'
 import { indexPools, type Pools } from './pools.ts'
 import { planReleases } from './release.ts'
@@ -56,7 +57,9 @@ export function* allocating(live: AllocateInput): Generator<undefined, Allocatio
   const ledger = openLedger(view, pools.poolOf)
   const applicants = collectApplicants(input)
   const byUid = new Map(applicants.map(({ service }) => [service.meta.uid, service]))
-  const chooser = createChooser(ledger, pools, byUid, input.avoided ?? noAddresses)
+  const occupied = occupiedAddresses(view, pools)
+  const avoided = input.avoided ?? noAddresses
+  const chooser = createChooser({ ledger, pools, services: byUid, occupied, avoided })
 
   yield
   for (const applicant of applicants) chooser.adopt(applicant)
@@ -89,7 +92,7 @@ export function* allocating(live: AllocateInput): Generator<undefined, Allocatio
   for (const leaving of releases.leaving) steps.release(leaving)
   return {
     work: steps.finish(),
-    pools: usage(pools, ledger.entries()),
+    pools: usage(pools, ledger, occupied),
     ...(releases.wakeAtMs === undefined ? {} : { wakeAtMs: releases.wakeAtMs }),
   }
 }
@@ -117,18 +120,24 @@ function collectApplicants({ view, serviceClass }: AllocateInput): readonly Appl
 
 const byAge = (a: Service, b: Service): number => a.meta.creationTimestampMs - b.meta.creationTimestampMs
 
-function usage(pools: Pools, entries: Iterable<LedgerEntry>): ReadonlyMap<string, PoolUsage> {
+function usage(pools: Pools, ledger: Ledger, occupied: OccupiedAddresses): ReadonlyMap<string, PoolUsage> {
   const used = new Map<VipPool, number>()
   const held = new Map<VipPool, number>()
-  for (const { pool, hold } of entries) {
+  const lost = new Map<VipPool, (readonly [address: Ip, owner: string])[]>()
+  for (const { pool, hold } of ledger.entries()) {
     const counts = hold === undefined ? used : held
     if (pool !== undefined) counts.set(pool, (counts.get(pool) ?? 0) + 1)
+  }
+  for (const [address, owner] of occupied) {
+    const pool = pools.poolOf(address)
+    if (pool !== undefined) lost.set(pool, [...(lost.get(pool) ?? []), [address, owner]])
   }
   const report = new Map<string, PoolUsage>()
   for (const pool of pools.all) {
     const { name } = pool.meta
     const total = countAddresses(pools.rangesOf(name), pool)
-    const left = total - BigInt((used.get(pool) ?? 0) + (held.get(pool) ?? 0))
+    const notGiven = (lost.get(pool) ?? []).filter(([address]) => ledger.get(address) === undefined)
+    const left = total - BigInt((used.get(pool) ?? 0) + (held.get(pool) ?? 0) + notGiven.length)
     report.set(name, {
       pool: name,
       total,
@@ -136,6 +145,7 @@ function usage(pools: Pools, entries: Iterable<LedgerEntry>): ReadonlyMap<string
       held: held.get(pool) ?? 0,
       available: left > 0n ? left : 0n,
       overlaps: pools.overlapsOf(name),
+      occupied: new Map(lost.get(pool)),
     })
   }
   return report

@@ -6,6 +6,7 @@ import { compareIp, familyOf, type Ip, type IpFamily } from '../net/ip.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
 import type { AllocationRefusal, RefusalReason } from './conditions.ts'
 import type { Ledger, LedgerEntry } from './ledger.ts'
+import type { OccupiedAddresses } from './occupied.ts'
 import { type AddressWalk, walkAddresses } from './pool-ranges.ts'
 import type { Pools } from './pools.ts'
 import type { AddressRequest } from './requests.ts'
@@ -52,20 +53,19 @@ interface Choosing {
   readonly ledger: Ledger
   readonly pools: Pools
   readonly services: { readonly get: (uid: string) => Service | undefined }
+  /** Given to nobody. */
+  readonly occupied: OccupiedAddresses
   /** Given only where there is nothing else. */
   readonly avoided: ReadonlySet<Ip>
   readonly walks: Map<string, AddressWalk>
   readonly holdings: Map<Applicant, readonly (readonly Ip[])[]>
 }
 
-/** `services`: the Services that are ours, by uid. `avoided`: addresses that are given only where there is nothing else. */
-export function createChooser(
-  ledger: Ledger,
-  pools: Pools,
-  services: { readonly get: (uid: string) => Service | undefined },
-  avoided: ReadonlySet<Ip>,
-): Chooser {
-  const choosing: Choosing = { ledger, pools, services, avoided, walks: new Map(), holdings: new Map() }
+/** What a chooser decides upon. `services`: those that are ours, by uid. */
+export type ChooserInput = Omit<Choosing, 'walks' | 'holdings'>
+
+export function createChooser(input: ChooserInput): Chooser {
+  const choosing: Choosing = { ...input, walks: new Map(), holdings: new Map() }
   return {
     adopt: (applicant) => adopt(choosing, applicant),
     need: (applicant) => need(choosing, applicant),
@@ -240,9 +240,12 @@ function requestedRefusal(
   if (pool === undefined) return refuse('AddressNotInPool', `${wish} is asked for, but lies in no pool`)
   const refusal = poolRefusal(choosing.pools, pool, service)
   if (refusal !== undefined) return refusal
+  const owner = choosing.occupied.get(wish)
+  const entry = choosing.ledger.get(wish)
+  if (owner !== undefined && entry === undefined)
+    return refuse('AddressInUse', `${wish} is asked for, but it is the address of ${owner}`)
   const because = joinRefusal(choosing, wish, service, claimOf(service, request.ok ? request.value.shareKey : ''))
   if (because === undefined) return undefined
-  const entry = choosing.ledger.get(wish)
   const reason: RefusalReason =
     entry?.hold !== undefined && entry.claims.length === 0
       ? 'AddressOnHold'
@@ -299,7 +302,7 @@ function pick(
       )
       if (found !== undefined) return ok(found)
     }
-  const isTaken = (address: Ip): boolean => ledger.get(address) !== undefined
+  const isTaken = (address: Ip): boolean => ledger.get(address) !== undefined || choosing.occupied.has(address)
   for (const pool of pools) {
     const free = walk(choosing, pool, family).next((address) => isTaken(address) || choosing.avoided.has(address))
     if (free !== undefined) return ok(free)

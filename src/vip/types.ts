@@ -3,6 +3,7 @@
 
 import type { Condition, NamespacedName, VipClaim, VipHold } from '../k8s/objects.ts'
 import type { Ip } from '../net/ip.ts'
+import type { OccupiedAddresses } from './occupied.ts'
 
 export interface VipSpec {
   readonly address: Ip
@@ -102,6 +103,8 @@ export interface PoolUsage {
   readonly available: bigint
   /** Parts that an older pool already has. */
   readonly overlaps: readonly { readonly range: string; readonly pool: string }[]
+  /** Addresses of nodes, routers and the like that lie in the pool. */
+  readonly occupied: OccupiedAddresses
 }
 
 export interface Allocation {

@@ -6,7 +6,7 @@ import { pool, service, vip } from '../vip/cluster.ts'
 
 const facts = (over: Partial<PoolFacts> = {}): PoolFacts => ({
   pool: pool('eip-1', ['192.0.2.10-192.0.2.13']),
-  usage: { pool: 'eip-1', total: 4n, used: 1, held: 0, available: 3n, overlaps: [] },
+  usage: { pool: 'eip-1', total: 4n, used: 1, held: 0, available: 3n, overlaps: [], occupied: new Map() },
   vips: [vip('192.0.2.10', [service('web'), service('shop/api')])],
   ...over,
 })
@@ -25,7 +25,9 @@ test('an Eip says which address is whose', () => {
 })
 
 test('an EIP of Porter says whether it is full', () => {
-  const full = facts({ usage: { pool: 'eip-1', total: 4n, used: 4, held: 0, available: 0n, overlaps: [] } })
+  const full = facts({
+    usage: { pool: 'eip-1', total: 4n, used: 4, held: 0, available: 0n, overlaps: [], occupied: new Map() },
+  })
   expect(foreignStatus({ kind: 'Eip', apiVersion: 'network.kubesphere.io/v1alpha1' }, full)).toEqual({
     occupied: true,
     usage: 1,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { createAllocationFilter } from '../../src/controller/allocation-filter.ts'
 import type { ClusterChanges, ClusterView, Kind, Service, Vip, VipPool } from '../../src/k8s/objects.ts'
-import { ip, pool, service, view, vip } from '../vip/cluster.ts'
+import { ip, node, peer, pool, service, view, vip } from '../vip/cluster.ts'
 
 const address = ip('203.0.113.10')
 const web = service('default/web', { ingress: [address] })
@@ -78,7 +78,6 @@ describe('a VipPool', () => {
 test.each<[Kind, boolean]>([
   ['Namespace', true],
   ['EndpointSlice', false],
-  ['Node', false],
 ])('any change of a %s: %s', (kind, expected) => {
   expect(concerns(cluster, cluster, changed(kind, 'x'))).toBe(expected)
 })
@@ -89,4 +88,19 @@ test('what changed while nobody led is not forgotten: each change is compared wi
   filter.concerns(cluster, changed('Service', 'default/web'))
   filter.concerns(clusterOf([asked], [recorded]), changed('Service', 'default/web'))
   expect(filter.concerns(clusterOf([web], [recorded]), changed('Service', 'default/web'))).toBe(true)
+})
+
+test('a Node or a router that has another address concerns allocation, and not what else becomes of it', () => {
+  const at = (address: string, ready: boolean): ClusterView => ({
+    ...cluster,
+    nodes: new Map([['node1', node('node1', [address], { ready })]]),
+    bgpPeers: new Map([['leaf', peer('leaf', address)]]),
+  })
+  const filter = createAllocationFilter()
+  const told = (view: ClusterView, kind: Kind, key: string): boolean => filter.concerns(view, changed(kind, key))
+  expect(told(at('10.0.0.1', true), 'Node', 'node1')).toBe(true)
+  expect(told(at('10.0.0.1', false), 'Node', 'node1')).toBe(false)
+  expect(told(at('10.0.0.2', false), 'Node', 'node1')).toBe(true)
+  expect(told(at('10.0.0.2', false), 'BgpPeer', 'leaf')).toBe(true)
+  expect(told(at('10.0.0.2', true), 'BgpPeer', 'leaf')).toBe(false)
 })

@@ -714,6 +714,18 @@ describe('a VipPool', () => {
       'True OlderPool: 203.0.113.0-203.0.113.127 belongs to the older pool old',
     )
   })
+
+  test('names the nodes whose own addresses lie in it, and counts those that are too many to name', () => {
+    const nodes = Array.from({ length: 7 }, (_, i) => node(`n${i}`, [`203.0.113.${i}`]))
+    const over = inputOf({ pools: [pool('default', ['203.0.113.0/24'])], nodes: nodes.slice(0, 1) })
+    expect(condition('VipPool/default leader', 'Overlap', over)).toBe(
+      'True AddressesInUse: 203.0.113.0 is the address of node n0',
+    )
+    const many = inputOf({ pools: [pool('default', ['203.0.113.0/24'])], nodes })
+    expect(condition('VipPool/default leader', 'Overlap', many)).toMatch(
+      /203\.0\.113\.4 is the address of node n4; and 2 more addresses are somebody's own$/,
+    )
+  })
 })
 
 test('a BgpPolicy says which of its references lead nowhere', () => {

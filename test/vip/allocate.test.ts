@@ -8,7 +8,7 @@ import { must } from '../../src/runtime/result.ts'
 import { allocate, allocating } from '../../src/vip/allocate.ts'
 import { allocatedCondition } from '../../src/vip/conditions.ts'
 import { loadBalancerFinalizer } from '../../src/vip/service-class.ts'
-import { claim, ip, namespace, pool, port, type ServiceOver, service, view, vip } from './cluster.ts'
+import { claim, ip, namespace, node, peer, pool, port, type ServiceOver, service, view, vip } from './cluster.ts'
 import { Controller, serviceClass, World } from './model.ts'
 
 const dual: ServiceOver = { ipFamilies: ['IPv4', 'IPv6'], ipFamilyPolicy: 'RequireDualStack' }
@@ -757,7 +757,7 @@ describe('8. pool edits', () => {
     }
     const { pools } = allocate({ view: view(parts), serviceClass, withdrawn: () => true, nowMs: 0 })
     expect([...pools.values()]).toEqual([
-      { pool: 'old', total: 4n, used: 1, held: 0, available: 3n, overlaps: [] },
+      { pool: 'old', total: 4n, used: 1, held: 0, available: 3n, overlaps: [], occupied: new Map() },
       {
         pool: 'young',
         total: 4n,
@@ -765,8 +765,49 @@ describe('8. pool edits', () => {
         held: 1,
         available: 3n,
         overlaps: [{ range: '10.0.0.0-10.0.0.3', pool: 'old' }],
+        occupied: new Map(),
       },
     ])
+  })
+})
+
+describe("addresses that are somebody's own", () => {
+  const parts = {
+    pools: [pool('default', ['10.0.0.0/29'])],
+    nodes: [node('node1', ['10.0.0.0', '192.0.2.1'])],
+    peers: [peer('leaf', '10.0.0.1')],
+  }
+  const shownBy = (services: readonly Service[], vips: readonly Vip[] = []): readonly string[] =>
+    allocate({ view: view({ ...parts, services, vips }), serviceClass, withdrawn: () => true, nowMs: 0 }).work.flatMap(
+      ({ steps }) =>
+        steps.flatMap((step) =>
+          step.type === 'set-service-status' ? [[...step.ingress, step.condition.message].join(' ')] : [],
+        ),
+    )
+
+  test('are given to nobody: not a node’s, not a router’s, not a ClusterIP', () => {
+    expect(shownBy([service('web', { clusterIPs: [ip('10.0.0.2')] })])).toEqual(['10.0.0.3 10.0.0.3 from pool default'])
+  })
+  test.each([
+    ['10.0.0.0', '10.0.0.0 is asked for, but it is the address of node node1'],
+    ['10.0.0.1', '10.0.0.1 is asked for, but it is the address of the router of BgpPeer leaf'],
+  ])('%s is refused to who asks for it', (wish, because) => {
+    expect(shownBy([service('web', { meta: { annotations: { 'bellhop.io/ips': wish } } })])).toEqual([because])
+  })
+  test('stay with the Service that has one already', () => {
+    const has = service('web', { ingress: ['10.0.0.0'], meta: { finalizers: [loadBalancerFinalizer] } })
+    expect(shownBy([has], [vip('10.0.0.0', [has])])).toEqual(['10.0.0.0 10.0.0.0 from pool default'])
+  })
+  test('are not counted as available, and named in the usage of their pool', () => {
+    const { pools } = allocate({ view: view(parts), serviceClass, withdrawn: () => true, nowMs: 0 })
+    expect(pools.get('default')).toMatchObject({
+      total: 8n,
+      available: 6n,
+      occupied: new Map([
+        ['10.0.0.0', 'node node1'],
+        ['10.0.0.1', 'the router of BgpPeer leaf'],
+      ]),
+    })
   })
 })
 

@@ -53,6 +53,12 @@ export interface BfdEngine {
 
 /** A timer that fires so late means that the process did not run meanwhile. */
 const stallMs = 50
+/**
+ * Up to so many sessions send together: whoever may send already does when one of them has to (within the jitter of section 6.8.7).
+ * To wake up costs an idle agent more than to send; among thousands it would be a burst.
+ */
+const companyMax = 8
+
 export function createBfdEngine(options: BfdEngineOptions): BfdEngine {
   return new Engine(options)
 }
@@ -258,6 +264,7 @@ class Engine implements BfdEngine {
       }
     }
     if (left) this.#listen([...this.#sessions.values()].map(({ config }) => config))
+    if (this.#sessions.size <= companyMax) for (const session of this.#sessions.values()) session.accompany(now)
     if (silent.length === 0) return
     this.#listeners.drain()
     for (const session of silent) {

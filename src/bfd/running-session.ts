@@ -19,6 +19,7 @@ import {
   type BfdSession,
   detectionTime,
   jittered,
+  jitterLeast,
   type BfdEvent as SessionInput,
   startBfd,
   transitionBfd,
@@ -59,6 +60,8 @@ export class RunningSession implements Due {
   #sender: BfdSender | undefined
 
   #transmitAtMs = never
+  /** From when on the next packet may leave, where `#transmitAtMs` is when it is to. */
+  #transmitFromMs = never
   #detectAtMs = never
   /** When to open the sender again. */
   #retryAtMs = never
@@ -223,8 +226,9 @@ export class RunningSession implements Due {
           break
         case 'set-transmit-timer': {
           const { detectMult } = this.#session.config
-          this.#transmitAtMs =
-            action.interval === 0 ? never : now + jittered(action.interval, detectMult, random()) / 1000
+          const sends = action.interval !== 0
+          this.#transmitAtMs = sends ? now + jittered(action.interval, detectMult, random()) / 1000 : never
+          this.#transmitFromMs = sends ? now + (action.interval * jitterLeast) / 1000 : never
           break
         }
         case 'set-detection-timer':
@@ -301,12 +305,20 @@ export class RunningSession implements Due {
       this.#open()
       this.noteError()
     }
-    if (this.#transmitAtMs <= now) {
-      this.#transmitAtMs = never
-      this.#checkPlace(now)
-      this.#step({ type: 'transmit-timer' })
-    }
+    if (this.#transmitAtMs <= now) this.#transmit(now)
     return this.#detectAtMs <= now ? 'silent' : undefined
+  }
+
+  /** Sends the next packet now that the process is awake, if it may leave already. */
+  accompany(now: number): void {
+    if (this.#transmitFromMs <= now) this.#transmit(now)
+  }
+
+  #transmit(now: number): void {
+    this.#transmitAtMs = never
+    this.#transmitFromMs = never
+    this.#checkPlace(now)
+    this.#step({ type: 'transmit-timer' })
   }
 
   #checkPlace(now: number): void {

@@ -98,7 +98,10 @@ export const detectionTime = (session: BfdSession): number =>
 
 /** Jitter of section 6.8.7: 75 to 100 per cent, at most 90 when one lost packet already counts. `random` in [0, 1). */
 export const jittered = (interval: number, detectMult: number, random: number): number =>
-  interval * (0.75 + random * (detectMult === 1 ? 0.15 : 0.25))
+  interval * (jitterLeast + random * (detectMult === 1 ? 0.15 : 0.25))
+
+/** The share of its interval after which a packet may follow the one before. */
+export const jitterLeast = 0.75
 
 /** What the session becomes, and what is to be done. */
 export function transitionBfd(session: BfdSession, event: BfdEvent): BfdStep {

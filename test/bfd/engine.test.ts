@@ -56,6 +56,30 @@ describe('a session', () => {
     expect(sent).toBeLessThanOrEqual(134)
   })
 
+  test('sends along when another one has to, and each at its own pace all the same', () => {
+    const bench = createBench()
+    const box = bench.box(ours, 1)
+    const peers = ['10.0.0.1', '10.0.0.2', '10.0.0.3'].map(ip)
+    for (const [i, peer] of peers.entries()) bench.box(peer, i + 2).engine.setSessions([sessionWith(ours)])
+    box.engine.setSessions(peers.map((peer) => sessionWith(peer, { key: peer })))
+    bench.pass(toUpMs)
+    const sentAtMs = new Map<string, number[]>(peers.map((peer) => [peer, []]))
+    bench.network.setLoss((from, to) => {
+      if (from === ours) sentAtMs.get(to)?.push(bench.clock.monotonicMs())
+      return false
+    })
+    bench.pass(60_000)
+    for (const times of sentAtMs.values())
+      for (const [i, atMs] of times.entries())
+        if (i > 0) {
+          expect(atMs - (times[i - 1] ?? 0)).toBeGreaterThanOrEqual(0.75 * 300)
+          // A timer's whole milliseconds come on top.
+          expect(atMs - (times[i - 1] ?? 0)).toBeLessThanOrEqual(300 + 1)
+        }
+    const all = [...sentAtMs.values()].flat()
+    expect(new Set(all).size).toBeLessThan(0.45 * all.length)
+  })
+
   test('speaks once a second to somebody who does not answer', () => {
     const bench = createBench()
     const box = bench.box(ours, 1)

@@ -26,7 +26,7 @@ interface Pace {
   readonly intervalMs: number
 }
 
-const rate = { perSecond: 10, burst: 50 }
+const rate = { perSecond: 50, burst: 100 }
 const intervalMinMs = 1_000
 const intervalMaxMs = 30_000
 

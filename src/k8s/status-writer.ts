@@ -41,7 +41,7 @@ export interface StatusWriterOptions {
   readonly log: Log
   /** Ends all writing. */
   readonly signal: AbortSignal
-  /** Default 10 a second, 50 at once. */
+  /** Default 50 a second, 100 at once. */
   readonly rate?: RateLimit
   /** Writes under way at once; default 4. */
   readonly concurrency?: number
@@ -100,7 +100,7 @@ interface Written {
 
 const nothing: RawObject = Object.freeze({})
 const nothingText = '{}'
-const defaultRate: RateLimit = { perSecond: 10, burst: 50 }
+const defaultRate: RateLimit = { perSecond: 50, burst: 100 }
 const defaultSettle = { minMs: 1_000, maxMs: 30_000 }
 const failureBounds = { baseMs: 1_000, capMs: 60_000 }
 

@@ -36,7 +36,7 @@ export interface BenchOptions {
   /** 'routed': over IPv4, with a hop between. */
   readonly transport?: 'ipv4' | 'ipv6' | 'link-local' | 'routed'
   readonly neighbor?: Partial<NeighborOptions>
-  readonly router?: Partial<Pick<RouterOptions, 'originates' | 'holdTimeSeconds'>>
+  readonly router?: Partial<Pick<RouterOptions, 'originates' | 'holdTimeSeconds' | 'extraConfiguration'>>
   readonly peer?: Partial<PeerConfig>
   /** 0 or absent: our speaker does not listen. */
   readonly listenPort?: number

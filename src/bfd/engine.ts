@@ -54,8 +54,8 @@ export interface BfdEngine {
 /** A timer that fires so late means that the process did not run meanwhile. */
 const stallMs = 50
 /**
- * Up to so many sessions send together: whoever may send already does when one of them has to (within the jitter of section 6.8.7).
- * To wake up costs an idle agent more than to send; among thousands it would be a burst.
+ * Up to so many sessions send together: whoever may send already does when one of them has to, or when a packet comes (within the
+ * jitter of section 6.8.7). To wake up costs an idle agent more than to send; among thousands it would be a burst.
  */
 const companyMax = 8
 
@@ -88,7 +88,11 @@ class Engine implements BfdEngine {
     this.#directory = createSessionDirectory(random)
     this.#listeners = createListeners({
       ...{ clock, transport, listening },
-      received: (datagram, place) => this.#do(() => this.#receive(datagram, place)),
+      received: (datagram, place) =>
+        this.#do(() => {
+          this.#receive(datagram, place)
+          this.#sendAlong()
+        }),
       changed: () => this.#do(() => this.#noteErrors()),
     })
     this.#host = {
@@ -264,12 +268,18 @@ class Engine implements BfdEngine {
       }
     }
     if (left) this.#listen([...this.#sessions.values()].map(({ config }) => config))
-    if (this.#sessions.size <= companyMax) for (const session of this.#sessions.values()) session.accompany(now)
+    this.#sendAlong()
     if (silent.length === 0) return
     this.#listeners.drain()
     for (const session of silent) {
       session.expire(now, { stalled })
       this.#queue.set(session, session.deadlineMs)
     }
+  }
+
+  #sendAlong(): void {
+    if (this.#sessions.size > companyMax) return
+    const now = this.#options.clock.monotonicMs()
+    for (const session of this.#sessions.values()) session.accompany(now)
   }
 }

@@ -80,6 +80,23 @@ describe('a session', () => {
     expect(new Set(all).size).toBeLessThan(0.45 * all.length)
   })
 
+  test('takes a packet that comes as an occasion to send, where it may send already', () => {
+    const pair = upPair()
+    const sentAtMs: number[] = []
+    const arrivedAtMs = new Set<number>()
+    pair.network.setLoss((from) => {
+      const nowMs = pair.clock.monotonicMs()
+      if (from === ours) sentAtMs.push(nowMs)
+      // A packet is under way for a millisecond.
+      else arrivedAtMs.add(nowMs + 1)
+      return false
+    })
+    pair.pass(60_000)
+    const asAnswers = sentAtMs.filter((atMs) => arrivedAtMs.has(atMs))
+    expect(asAnswers.length).toBeGreaterThan(sentAtMs.length / 4)
+    expect(sentAtMs.length).toBeLessThanOrEqual(60_000 / (0.75 * 300) + 1)
+  })
+
   test('speaks once a second to somebody who does not answer', () => {
     const bench = createBench()
     const box = bench.box(ours, 1)

@@ -203,7 +203,7 @@ export interface BgpPeer {
     }
   }
   readonly families: readonly ('ipv4-unicast' | 'ipv6-unicast')[]
-  readonly addPath: 'auto' | 'require' | 'off'
+  readonly addPath: 'auto' | 'require' | 'disabled'
   readonly gracefulRestart?: GracefulRestartSpec
   readonly nextHop: 'node' | 'self'
   readonly speaker: 'controller' | 'node'

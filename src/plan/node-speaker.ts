@@ -85,7 +85,7 @@ export function peerOfNode(peer: BgpPeer, { asn, sourceAddress, nextHop }: NodeI
   return {
     ...peer,
     nextHop,
-    addPath: peer.addPath === 'require' ? 'require' : 'off',
+    addPath: peer.addPath === 'require' ? 'require' : 'disabled',
     ...(asn === undefined ? {} : { localAsn: asn }),
     ...(source === undefined ? {} : { sourceAddress: source }),
   }

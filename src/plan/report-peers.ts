@@ -349,8 +349,8 @@ function nextHopsCondition(input: ReportInput, peer: BgpPeer, established: reado
 function addPathCondition(peer: BgpPeer, established: readonly ReportedSession[]): Judged {
   const type = 'AddPathNegotiated'
   // Each node is one next hop: there is no more to tell.
-  if (peer.addPath === 'off' || (peer.speaker === 'node' && peer.addPath === 'auto'))
-    return { type, status: 'Unknown', reason: 'Off', message: '' }
+  if (peer.addPath === 'disabled' || (peer.speaker === 'node' && peer.addPath === 'auto'))
+    return { type, status: 'Unknown', reason: 'Disabled', message: '' }
   if (established.length === 0) return { type, status: 'Unknown', reason: 'NotEstablished', message: '' }
   const without = established.find(({ families, addPath }) => families.some((family) => !addPath.includes(family)))
   return without === undefined

@@ -16,7 +16,7 @@ describe('a BgpPeer is accepted', () => {
     ['GTSM', '{address: 10.0.0.1, asn: 1, ttlSecurity: {hops: 1}}'],
     ['no keepalives at all', '{address: 10.0.0.1, asn: 1, timers: {holdSeconds: 0, keepaliveSeconds: 30}}'],
     ['a short hold time by itself', '{address: 10.0.0.1, asn: 1, timers: {holdSeconds: 9}}'],
-    ['ADD-PATH "off", quoted', '{address: 10.0.0.1, asn: 1, addPath: "off"}'],
+    ['no ADD-PATH', '{address: 10.0.0.1, asn: 1, addPath: disabled}'],
     ['a range', '{addressRange: 10.0.0.0/24, asn: 1, maxSessions: 20}'],
     ['a range of IPv6', '{addressRange: "2001:db8::/64", asn: 1}'],
     ['a range of link-local addresses', '{addressRange: "fe80::/10", asn: 1}'],

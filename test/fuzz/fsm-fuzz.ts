@@ -45,7 +45,7 @@ const configOf = ({ pick, oneIn }: Random): SessionConfig => ({
   sendNotificationWithoutOpen: oneIn(2),
   collisionDetectEstablishedState: oneIn(2),
   holdTimeSeconds: pick([0, 3, 9, 90]),
-  addPath: pick(['auto', 'require', 'off'] as const),
+  addPath: pick(['auto', 'require', 'disabled'] as const),
   families: pick([['ipv4-unicast'], ['ipv4-unicast'], ['ipv6-unicast'], ['ipv4-unicast', 'ipv6-unicast']] as const),
   ...(oneIn(2) ? { gracefulRestart: { restartSeconds: 120, longLivedSeconds: 0 } } : {}),
 })

@@ -327,7 +327,7 @@ const oneDay: Case = (random, count) => {
   const config = peerOf(ours, router, {
     holdTimeSeconds: random.pick([9, 90]),
     families: random.pick([['ipv4-unicast'], ['ipv4-unicast', 'ipv6-unicast']] as const),
-    addPath: random.pick(['auto', 'off'] as const),
+    addPath: random.pick(['auto', 'disabled'] as const),
     passive: random.oneIn(4),
     maxPrefixesIn,
     ...(random.oneIn(3) ? { gracefulRestart: { restartSeconds: 120, longLivedSeconds: 0 } } : {}),

@@ -30,7 +30,7 @@ async function begin(kind: Kind, extraConfiguration = ''): Promise<Bench> {
     peer: {
       bfd: { transmitMs: 300, receiveMs: 500, multiplier: 5 },
       gracefulRestart: { restartSeconds: 60, longLivedSeconds: 0 },
-      ...{ addPath: 'off', holdTimeSeconds: 90, keepaliveSeconds: 30 },
+      ...{ addPath: 'disabled', holdTimeSeconds: 90, keepaliveSeconds: 30 },
     },
   })
   return bench

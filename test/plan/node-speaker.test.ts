@@ -70,7 +70,7 @@ describe('the peers of a node', () => {
   test('get sessions that dial out, with the node as the next hop and without ADD-PATH', () => {
     const { speaker, peers } = planOf()
     expect(speaker).toEqual({ asn: 64512, routerId: '10.0.0.1', listenPort: 0, listenAddresses: [] })
-    expect(peers).toMatchObject([{ name: 'tor', localAsn: 64512, nextHop: 'self', addPath: 'off' }])
+    expect(peers).toMatchObject([{ name: 'tor', localAsn: 64512, nextHop: 'self', addPath: 'disabled' }])
     expect(planOf({ peers: [{ ...tor, addPath: 'require' }] }).peers[0]?.addPath).toBe('require')
   })
 

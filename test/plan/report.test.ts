@@ -505,7 +505,7 @@ describe('a BgpPeer', () => {
       'AddPathNegotiated',
       'False NotNegotiated: the router does not take ADD-PATH: it is told one next hop of each VIP',
     ],
-    ['ADD-PATH off', { addPath: 'off' }, {}, 'AddPathNegotiated', 'Unknown Off: '],
+    ['ADD-PATH disabled', { addPath: 'disabled' }, {}, 'AddPathNegotiated', 'Unknown Disabled: '],
     [
       'a shutdown',
       { shutdown: 'power work' },
@@ -549,7 +549,7 @@ describe('a BgpPeer', () => {
       })
       expect(condition('BgpPeer/tor leader', 'Accepted', input)).toBe('True Accepted: ')
       expect(condition('BgpPeer/tor leader', 'Established', input)).toBe('True Established: ')
-      expect(condition('BgpPeer/tor leader', 'AddPathNegotiated', input)).toBe('Unknown Off: ')
+      expect(condition('BgpPeer/tor leader', 'AddPathNegotiated', input)).toBe('Unknown Disabled: ')
       expect(statusOf(`Vip/${address} leader`, input)['announcedTo']).toEqual(['tor'])
       expect(condition(`Vip/${address} leader`, 'Announced', input)).toBe(
         'True Announced: 1 next hop, told to tor; left out: node n2 is not Ready',

@@ -31,7 +31,7 @@ export function createOpen(
     { type: 'enhanced-route-refresh' },
     { type: 'extended-message' },
     { type: 'four-octet-as', asn: config.localAsn },
-    ...(config.addPath === 'off' ? [] : [addPath(config.families)]),
+    ...(config.addPath === 'disabled' ? [] : [addPath(config.families)]),
     ...gracefulRestartCapabilities(config, options.restarting),
     ...(config.hostname === undefined ? [] : [{ type: 'fqdn', hostname: config.hostname, domain: '' } as const]),
   ]

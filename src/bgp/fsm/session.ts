@@ -26,7 +26,7 @@ export interface SessionConfig {
   readonly keepaliveSeconds: number
   readonly connectRetrySeconds: number
   readonly families: readonly Family[]
-  readonly addPath: 'auto' | 'require' | 'off'
+  readonly addPath: 'auto' | 'require' | 'disabled'
   readonly gracefulRestart?: { readonly restartSeconds: number; readonly longLivedSeconds: number }
   /** PassiveTcpEstablishment: never dial. */
   readonly passive: boolean

@@ -43,7 +43,7 @@ export interface PeerConfig {
     }
   }
   readonly families: readonly Family[]
-  readonly addPath: 'auto' | 'require' | 'off'
+  readonly addPath: 'auto' | 'require' | 'disabled'
   readonly gracefulRestart?: { readonly restartSeconds: number; readonly longLivedSeconds: number }
   /** 'node': next hops as in the table; 'self': this speaker's own address on the session. */
   readonly nextHop: 'node' | 'self'

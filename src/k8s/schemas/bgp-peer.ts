@@ -31,7 +31,7 @@ export function parseBgpPeer(raw: unknown, meta: ObjectMeta, spec: Fields): BgpP
     port: spec.integer('port', { min: 1, max: 65_535 }) ?? 179,
     timers: timersOf(spec),
     families: familiesOf(spec, target?.family ?? 'IPv4'),
-    addPath: spec.oneOf('addPath', ['auto', 'require', 'off'], 'auto'),
+    addPath: spec.oneOf('addPath', ['auto', 'require', 'disabled'], 'auto'),
     nextHop: spec.oneOf('nextHop', ['node', 'self'], 'node'),
     speaker: spec.oneOf('speaker', ['controller', 'node'], 'controller'),
     nodeSelector: selectorAt(spec, 'nodeSelector') ?? everything,

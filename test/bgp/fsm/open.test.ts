@@ -66,7 +66,7 @@ describe('the OPEN we send', () => {
   })
 
   test('leaves ADD-PATH out when it is off', () => {
-    const { capabilities } = createOpen({ ...sampleConfig, addPath: 'off' }, fresh)
+    const { capabilities } = createOpen({ ...sampleConfig, addPath: 'disabled' }, fresh)
     expect(capabilities.map(({ type }) => type)).not.toContain('add-path')
   })
 

@@ -15,7 +15,7 @@ const config: fc.Arbitrary<SessionConfig> = fc
     sendNotificationWithoutOpen: fc.boolean(),
     collisionDetectEstablishedState: fc.boolean(),
     holdTimeSeconds: fc.constantFrom(0, 9, 90),
-    addPath: fc.constantFrom('auto' as const, 'require' as const, 'off' as const),
+    addPath: fc.constantFrom('auto' as const, 'require' as const, 'disabled' as const),
   })
   .map((changes) => ({ ...sampleConfig, ...changes }))
 

@@ -520,7 +520,7 @@ describe('a change of configuration', () => {
 
   test.each([
     ['holdTimeSeconds', { holdTimeSeconds: 30 }],
-    ['addPath', { addPath: 'off' }],
+    ['addPath', { addPath: 'disabled' }],
     ['families', { families: ['ipv4-unicast', 'ipv6-unicast'] }],
     ['gracefulRestart', { gracefulRestart: { restartSeconds: 120, longLivedSeconds: 0 } }],
     ['ttl', { ttl: 2 }],

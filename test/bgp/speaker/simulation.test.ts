@@ -35,7 +35,7 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
     change: fc.constantFrom<Partial<PeerConfig>>(
       {},
       { holdTimeSeconds: 9 },
-      { addPath: 'off' },
+      { addPath: 'disabled' },
       { passive: true },
       { gracefulRestart: { restartSeconds: 120, longLivedSeconds: 0 } },
     ),

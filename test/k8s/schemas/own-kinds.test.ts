@@ -335,12 +335,12 @@ test.each<[Kind, unknown, readonly string[]]>([
   [
     'BgpPeer',
     { address: '10.0.0.1', asn: 1, addPath: 'no' },
-    ['spec.addPath: must be one of auto, require, off, not "no"'],
+    ['spec.addPath: must be one of auto, require, disabled, not "no"'],
   ],
   [
     'BgpPeer',
     { address: '10.0.0.1', asn: 1, addPath: false },
-    ['spec.addPath: must be one of auto, require, off, not false'],
+    ['spec.addPath: must be one of auto, require, disabled, not false'],
   ],
   [
     'BgpPeer',

@@ -1,7 +1,8 @@
 // The agent's part in layer 2: which VIPs are this node's, and how certain that is. Wiring only.
 
 import type { Heartbeat } from '../k8s/heartbeat.ts'
-import { keepLayer2, type Layer2Deps, type Layer2Keeper, type OwnedVip } from '../layer2/keeper.ts'
+import type { OwnedVip } from '../layer2/address-plan.ts'
+import { keepLayer2, type Layer2Deps, type Layer2Keeper } from '../layer2/keeper.ts'
 import { systemKernelFacts } from '../layer2/kernel-facts.ts'
 import { openNativePacketSocket } from '../layer2/native-packets.ts'
 import { createTrigger } from '../runtime/trigger.ts'

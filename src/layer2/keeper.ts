@@ -3,29 +3,19 @@
 // the kernel takes it away when this agent dies, hangs, or is cut off. Nothing is touched before the first complete list.
 
 import type { Ip } from '../net/ip.ts'
-import type { CancelTimer, Clock } from '../runtime/clock.ts'
+import type { Clock } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
 import type { Log } from '../runtime/log.ts'
-import {
-  type AddressChange,
-  changeAddresses,
-  type IpError,
-  type ObservedLink,
-  type ObservedNode,
-  observeNode,
-} from './addresses.ts'
-import type { Claim } from './frames.ts'
+import { type AddressPlan, type GivenUp, type OwnedVip, placeOf, planAddresses } from './address-plan.ts'
+import { type AddressChange, changeAddresses, type IpError, type ObservedNode } from './addresses.ts'
+import { type Contests, createContests } from './contests.ts'
 import type { NodeLinks, TakeRefusal } from './links.ts'
 import type { OpenPacketSocket, PacketError } from './native-packets.ts'
-import { createWire } from './wire.ts'
-
-/** A VIP that this node is to answer for. */
-export interface OwnedVip {
-  readonly address: Ip
-  readonly interface: string
-  /** The node that answered for it before: it is known to be Bellhop's, and taken without asking around first. */
-  readonly from?: string
-}
+import { createNodeView, type NodeView } from './node-view.ts'
+import { createProbes, type Probes } from './probes.ts'
+import { createRefusals, type Refusals } from './refusals.ts'
+import { createRoundPace, type RoundPace } from './round-pace.ts'
+import { createWire, type Wire } from './wire.ts'
 
 export interface Layer2Options {
   /** How long a proof lasts: no longer than this do two nodes have one address. */
@@ -84,395 +74,217 @@ export const goodbyeSeconds = 30
 
 /** Five looks and three renewals in the time that a proof lasts, and no more than one every three seconds. */
 const ownerRoundMs = (holdMs: number): number => Math.min(3_000, holdMs / 5)
-/** A lifetime that could be longer by more than this is renewed: every other round. */
-const renewSeconds = (holdMs: number): number => Math.min(5, holdMs / 3_000)
 const idleRoundMs = 10_000
-const carrierPollMs = 250
-/** A VIP that could not be taken is tried again; soon at first, for who answers may be a former owner that is about to let go. */
-const retryMs = 10_000
-const retryFirstMs = 1_000
-/** How long one who contests us has to convince the API server's list, and how long he is remembered. */
-const confirmMs = 3_000
-const contestDelayMs = 300
-const contestMemoryMs = 60_000
-/** So long a node that could not take a VIP goes on saying so after the VIP has gone to another one: nobody gives it back meanwhile. */
-const avoidMs = 60_000
-/** Rounds in a row of which nothing came: the node cannot be given anything. */
-const failedRoundsMax = 2
-
-interface Trouble extends TakeRefusal {
-  /** When it is tried again, or forgotten. */
-  readonly untilMs: number
-  /** When it was last tried. */
-  readonly sinceMs: number
-}
 
 export function keepLayer2(options: Layer2Options, deps: Layer2Deps): Layer2Keeper {
-  const { clock, exec, log, signal } = deps
-  let desired: ReadonlyMap<Ip, OwnedVip> | undefined
-  let node: ObservedNode | undefined
-  let told = ''
-  let lastError: IpError | undefined
-  let failedRounds = 0
-  let takes = 0
-  const losses = { moved: 0, unproven: 0, contested: 0 }
-  const troubles = new Map<Ip, Trouble>()
-  const probing = new Set<Ip>()
-  const clean = new Set<Ip>()
-  const contested = new Set<Ip>()
-  /** Given up to one who contested it; not taken again before a list younger than that says so. */
-  const yielded = new Set<Ip>()
-  let wake: () => void = () => {}
-  let changed = false
+  return new Keeper(options, deps)
+}
 
-  const pull = (): void => {
-    changed = true
-    wake()
-  }
-  const wire = createWire({
-    open: deps.openSocket,
-    clock,
-    isRouter: deps.kernel.isRouter,
-    onClaim: (claim, interfaceName) => contest(claim, interfaceName),
-    onError: (error, interfaceName) => noteWireError(error, interfaceName),
-  })
-  let wireError = ''
-  const noteWireError = ({ message }: PacketError, interfaceName: string): void => {
-    if (wireError === message) return
-    wireError = message
-    log.warn({ event: 'layer2-wire-failed', interface: interfaceName, message })
-  }
+class Keeper implements Layer2Keeper {
+  readonly #holdMs: number
+  readonly #deps: Layer2Deps
+  readonly #view: NodeView
+  readonly #wire: Wire
+  readonly #refusals: Refusals
+  readonly #probes: Probes
+  readonly #contests: Contests
+  readonly #pace: RoundPace
+  /** undefined before the first complete list. */
+  #owned: ReadonlyMap<Ip, OwnedVip> | undefined
+  #takes = 0
+  readonly #losses = { moved: 0, unproven: 0 }
+  /** What `onChange` was last called for. */
+  #told = ''
+  #wireError = ''
+  readonly ended: Promise<void>
 
-  // ------------------------------------------------------------------------------------------------- contests
-
-  const contest = ({ address, mac }: Claim, interfaceName: string): void => {
-    const isOwn = node?.links.some((link) => link.mac === mac) ?? true
-    if (isOwn || contested.has(address) || node?.held.get(address)?.interface !== interfaceName) return
-    contested.add(address)
-    // Whoever took it in our place is in a list that is on its way to us.
-    clock.setTimer(contestDelayMs, () => void settleContest(address, mac, interfaceName))
-  }
-  const settleContest = async (address: Ip, mac: string, interfaceName: string): Promise<void> => {
-    if (signal.aborted) return
-    if (desired?.has(address)) {
-      const confirmed = await within(deps.confirm(), confirmMs, clock)
-      const link = node?.links.find(({ name }) => name === interfaceName)
-      if (!confirmed) {
-        log.warn({
-          event: 'layer2-yielded',
-          address,
-          to: mac,
-          because: 'the API server could not be asked whose it is',
-        })
-        losses.contested++
-        yielded.add(address)
-        void deps.confirm().then(
-          () => {
-            yielded.delete(address)
-            pull()
-          },
-          // Rejected only at the end of the process.
-          () => {},
-        )
-      } else if (desired?.has(address) && link !== undefined && node?.held.has(address)) {
-        log.warn({ event: 'layer2-contested', address, by: mac, interface: interfaceName })
-        const message = `${mac} says on ${interfaceName} that it has ${address} too`
-        const nowMs = clock.monotonicMs()
-        const untilMs = nowMs + contestMemoryMs
-        troubles.set(address, { reason: 'AddressConflict', message, scope: 'link', untilMs, sinceMs: nowMs })
-        wire.announce(link, address, { once: true })
-      }
-      pull()
-    }
-    // RFC 5227 section 2.4: an address is defended at most every ten seconds.
-    clock.setTimer(retryMs, () => contested.delete(address))
+  constructor({ holdMs }: Layer2Options, deps: Layer2Deps) {
+    const { clock, exec, log, signal, kernel, confirm } = deps
+    this.#holdMs = holdMs
+    this.#deps = deps
+    this.#pace = createRoundPace({ clock, signal, hasCarrier: kernel.hasCarrier })
+    this.#view = createNodeView({ exec, log })
+    this.#refusals = createRefusals({ clock, log })
+    this.#wire = createWire({
+      ...{ clock, open: deps.openSocket, isRouter: kernel.isRouter },
+      onClaim: (claim, interfaceName) => this.#contests.heard(claim, interfaceName),
+      onError: (error, interfaceName) => this.#noteWireError(error, interfaceName),
+    })
+    const parts = { wire: this.#wire, refusals: this.#refusals, view: this.#view }
+    this.#probes = createProbes({ ...parts, signal, onAnswer: this.#pace.pull })
+    this.#contests = createContests({
+      ...{ ...parts, clock, log, signal, confirm },
+      isOwned: (address) => this.#owned?.has(address) === true,
+      onSettled: this.#pace.pull,
+    })
+    this.ended = this.#run()
   }
 
-  // --------------------------------------------------------------------------------------------------- rounds
-
-  const provenForMs = (): number => {
-    const proven = deps.provenMs()
-    return proven === undefined ? 0 : proven + options.holdMs - clock.monotonicMs()
-  }
-
-  const round = async (): Promise<void> => {
-    const observed = await observeNode(exec)
-    if (!observed.ok) {
-      if (lastError?.message !== observed.error.message) log.error({ event: 'layer2-failed', ...observed.error })
-      lastError = observed.error
-      failedRounds++
-      return
-    }
-    lastError = undefined
-    failedRounds = 0
-    node = observed.value
-    if (desired === undefined) return
-    await settle(node, desired)
-  }
-
-  const settle = async (now: ObservedNode, wanted: ReadonlyMap<Ip, OwnedVip>): Promise<void> => {
-    const seconds = Math.floor(provenForMs() / 1000)
-    const isProven = seconds >= 1
-    const isWanted = (address: Ip): boolean => isProven && wanted.has(address) && !yielded.has(address)
-    const removals: AddressChange[] = []
-    const additions: AddressChange[] = []
-    const renewals: AddressChange[] = []
-    for (const [address, held] of now.held) {
-      const vip = wanted.get(address)
-      if (isWanted(address) && vip?.interface === held.interface) {
-        if (held.validSeconds < seconds - renewSeconds(options.holdMs))
-          renewals.push({ type: 'renew', address, interface: held.interface, seconds })
-        continue
-      }
-      removals.push({ type: 'remove', address, interface: held.interface })
-      wire.silence(address)
-      if (vip === undefined) losses.moved++
-      else if (!isProven) losses.unproven++
-      const because =
-        vip === undefined
-          ? 'another node owns it'
-          : !isProven
-            ? 'cut off from the control plane'
-            : yielded.has(address)
-              ? 'contested'
-              : `it belongs on ${vip.interface}`
-      log.info({ event: 'layer2-given-up', address, interface: held.interface, because })
-    }
-    // An address may go without our hand, and whoever has it next is not to be contradicted.
-    wire.silenceOthers(new Set([...now.held.keys()].filter(isWanted)))
-    for (const address of [...clean]) if (!wanted.has(address)) clean.delete(address)
-    for (const [address, { scope, sinceMs }] of troubles)
-      if (!wanted.has(address) && (scope === 'link' || clock.monotonicMs() - sinceMs >= avoidMs))
-        troubles.delete(address)
-    const links = new Map(now.links.map((link) => [link.name, link]))
-    for (const vip of wanted.values()) {
-      if (!isWanted(vip.address)) continue
-      if (now.held.get(vip.address)?.interface === vip.interface) {
-        const link = links.get(vip.interface)
-        if (link !== undefined) wire.remind(link, vip.address)
-        forgetTrouble(vip.address)
-        continue
-      }
-      const link = mayTake(vip, now, links)
-      if (link !== undefined) additions.push({ type: 'add', address: vip.address, interface: vip.interface, seconds })
-    }
-    const failed = await changeAddresses([...removals, ...additions, ...renewals], exec)
-    for (const change of additions) taken(change, links.get(change.interface), failed)
-    for (const { address, interface: name } of renewals) {
-      const why = failed.get(address)
-      if (why !== undefined) refuse(address, 'AddressNotSet', `it could not be renewed on ${name}: ${why}`)
-    }
-    const inUse = new Set([...wanted.values()].map((vip) => vip.interface))
-    wire.listenOn(now.links.filter(({ name }) => inUse.has(name)))
-    if (removals.length + additions.length > 0) {
-      const after = await observeNode(exec)
-      if (after.ok) node = after.value
-    }
-  }
-
-  const forgetTrouble = (address: Ip): void => {
-    const trouble = troubles.get(address)
-    if (trouble !== undefined && trouble.untilMs <= clock.monotonicMs()) troubles.delete(address)
-  }
-
-  /** The link on which the VIP can be taken now; else the reason is noted, or being found out. */
-  const mayTake = (
-    { address, interface: name, from }: OwnedVip,
-    now: ObservedNode,
-    links: ReadonlyMap<string, ObservedLink>,
-  ): ObservedLink | undefined => {
-    const link = links.get(name)
-    const elsewhere = now.foreign.get(address)
-    // What a look shows is over when the next one does not: nothing has to be tried.
-    const seen = { scope: 'node', againMs: 0 } as const
-    if (link === undefined) return refuse(address, 'AddressNotSet', `there is no interface ${name} that is up`, seen)
-    if (elsewhere !== undefined) {
-      const message = `the node has it on ${elsewhere}, and not from Bellhop: take it away there`
-      return refuse(address, 'AddressInUse', message, seen)
-    }
-    if (from !== undefined || clean.has(address)) return link
-    const trouble = troubles.get(address)
-    // A conflict was about an address that was ours: that it is not any more is no reason to wait.
-    const isDue =
-      trouble === undefined || trouble.reason === 'AddressConflict' || trouble.untilMs <= clock.monotonicMs()
-    if (isDue) void ask(link, address)
-    return undefined
-  }
-
-  const refuse = (
-    address: Ip,
-    reason: TakeRefusal['reason'],
-    message: string,
-    {
-      scope = reason === 'AddressNotSet' ? 'node' : 'link',
-      againMs = retryMs,
-    }: { readonly scope?: TakeRefusal['scope']; readonly againMs?: number } = {},
-  ): undefined => {
-    if (troubles.get(address)?.message !== message) log.warn({ event: 'layer2-refused', address, reason, message })
-    const sinceMs = clock.monotonicMs()
-    troubles.set(address, { reason, message, scope, untilMs: sinceMs + againMs, sinceMs })
-  }
-
-  const soonThenRarely = (address: Ip): number => {
-    const before = troubles.get(address)
-    return before?.reason === 'AddressInUse'
-      ? Math.min(retryMs, Math.max(retryFirstMs, 2 * (before.untilMs - before.sinceMs)))
-      : retryFirstMs
-  }
-
-  const ask = async (link: ObservedLink, address: Ip): Promise<void> => {
-    if (probing.has(address)) return
-    probing.add(address)
-    const answer = await wire.probe(link, address)
-    probing.delete(address)
-    if (signal.aborted) return
-    if (!answer.ok) refuse(address, 'AddressNotSet', answer.error.message)
-    else if (answer.value !== undefined)
-      refuse(address, 'AddressInUse', `${answer.value.mac} answers for it on ${link.name}`, {
-        againMs: soonThenRarely(address),
+  readonly setVips = (vips: readonly OwnedVip[]): void => {
+    const before = this.#owned
+    this.#owned = new Map(vips.map((vip) => [vip.address, vip]))
+    const isSame =
+      before !== undefined &&
+      before.size === this.#owned.size &&
+      vips.every(({ address, interface: name, from }) => {
+        const known = before.get(address)
+        return known?.interface === name && known.from === from
       })
-    else {
-      troubles.delete(address)
-      clean.add(address)
-    }
-    pull()
+    if (!isSame) this.#pace.pull()
   }
 
-  const taken = (
-    { address, interface: name }: Pick<AddressChange, 'address' | 'interface'>,
-    link: ObservedLink | undefined,
-    failed: ReadonlyMap<Ip, string>,
-  ): void => {
-    const why = failed.get(address)
-    // Asked for this time; whoever has it the next time may be another.
-    clean.delete(address)
-    if (why !== undefined || link === undefined) {
-      refuse(address, 'AddressNotSet', `it could not be put on ${name}: ${why ?? 'the interface is gone'}`)
-      return
+  readonly facts = (): Layer2Facts => {
+    const { node, lastError } = this.#view
+    return {
+      held: node?.held.size ?? 0,
+      takes: this.#takes,
+      losses: { ...this.#losses, contested: this.#contests.yields() },
+      announced: this.#wire.announced(),
+      refusals: this.#refusals.told(),
+      ...(lastError === undefined ? {} : { lastError }),
     }
-    takes++
-    troubles.delete(address)
-    wire.announce(link, address)
-    log.info({ event: 'layer2-taken', address, interface: name, from: desired?.get(address)?.from ?? '' })
+  }
+
+  readonly nodeLinks = (): NodeLinks | undefined => {
+    const { node } = this.#view
+    if (node === undefined) return undefined
+    const links = this.#view.links()
+    return {
+      links: links.map(({ name, mac, subnets }) => ({ name, mac, subnets })),
+      holds: { vips: this.#view.answered(), more: false },
+      refusals: this.#refusals.told(),
+      answersForAll: node.ipvs && links.some(({ name }) => this.#deps.kernel.answersForOthers(name)),
+    }
   }
 
   // ----------------------------------------------------------------------------------------------------- life
 
-  const tell = (): void => {
-    const links = nodeLinks()
-    const text =
-      links === undefined
-        ? ''
-        : JSON.stringify([links.links, [...(links.holds?.vips ?? [])].sort(), [...links.refusals], links.answersForAll])
-    if (text === told) return
-    told = text
-    deps.onChange()
-  }
-  const nodeLinks = (): NodeLinks | undefined => {
-    if (node === undefined) return undefined
-    // Where nothing can be seen nothing can be renewed either, and what is there goes.
-    const links = failedRounds >= failedRoundsMax ? [] : node.links
-    const refusals = [...troubles].map(
-      ([address, { reason, message, scope }]) => [address, { reason, message, scope }] as const,
-    )
-    return {
-      links: links.map(({ name, mac, subnets }) => ({ name, mac, subnets })),
-      holds: { vips: answeredOn(links), more: false },
-      refusals: new Map(refusals),
-      answersForAll: node.ipvs && links.some(({ name }) => deps.kernel.answersForOthers(name)),
+  async #run(): Promise<void> {
+    while (!this.#deps.signal.aborted) {
+      const node = await this.#view.look()
+      if (node !== undefined && this.#owned !== undefined) await this.#settle(node, this.#owned)
+      this.#tell()
+      await this.#rest()
     }
-  }
-  const answeredOn = (links: readonly ObservedLink[]): ReadonlySet<Ip> => {
-    const up = new Set(links.map(({ name }) => name))
-    return new Set([...(node?.held ?? [])].flatMap(([address, held]) => (up.has(held.interface) ? [address] : [])))
+    this.#wire.close()
+    await this.#sayGoodbye()
   }
 
-  const run = async (): Promise<void> => {
-    while (!signal.aborted) {
-      changed = false
-      await round()
-      tell()
-      if (!changed) await rest()
-    }
-    wire.close()
-    await sayGoodbye()
+  #rest(): Promise<void> {
+    const vips = [...(this.#owned?.values() ?? [])]
+    const isBusy = vips.length > 0 || (this.#view.node?.held.size ?? 0) > 0
+    return this.#pace.rest(
+      isBusy ? ownerRoundMs(this.#holdMs) : idleRoundMs,
+      vips.map((vip) => vip.interface),
+    )
   }
-  const rest = (): Promise<void> =>
-    new Promise((resolve) => {
-      const busy = (desired?.size ?? 0) > 0 || (node?.held.size ?? 0) > 0
-      const cancels: CancelTimer[] = []
-      wake = () => {
-        for (const cancel of cancels) cancel()
-        stopWatching()
-        signal.removeEventListener('abort', wake)
-        resolve()
-      }
-      const stopWatching = busy ? watchCarriers() : () => {}
-      cancels.push(clock.setTimer(busy ? ownerRoundMs(options.holdMs) : idleRoundMs, wake))
-      signal.addEventListener('abort', wake)
-      if (signal.aborted) wake()
-    })
-  // The kernel keeps an address on a link without carrier: the controllers have to hear of it, and soon.
-  const watchCarriers = (): CancelTimer => {
-    const names = [...new Set([...(desired?.values() ?? [])].map((vip) => vip.interface))]
-    const state = (): string => names.map((name) => (deps.kernel.hasCarrier(name) ? '1' : '0')).join('')
-    const before = state()
-    let cancel: CancelTimer = () => {}
-    const look = (): void => {
-      cancel = clock.setTimer(carrierPollMs, () => (state() === before ? look() : pull()))
-    }
-    look()
-    return () => cancel()
+
+  #tell(): void {
+    const said = this.nodeLinks()
+    if (said === undefined) return
+    const { links, holds, refusals, answersForAll } = said
+    const text = JSON.stringify([links, [...(holds?.vips ?? [])].sort(), [...refusals], answersForAll])
+    if (text === this.#told) return
+    this.#told = text
+    this.#deps.onChange()
   }
-  const sayGoodbye = async (): Promise<void> => {
-    const spentMs = options.holdMs - provenForMs()
+
+  /** How long the last proof still lasts; may be negative. */
+  #provenForMs(): number {
+    const proven = this.#deps.provenMs()
+    return proven === undefined ? 0 : proven + this.#holdMs - this.#deps.clock.monotonicMs()
+  }
+
+  async #sayGoodbye(): Promise<void> {
+    const { node } = this.#view
+    const spentMs = this.#holdMs - this.#provenForMs()
+    if (node === undefined || this.#owned === undefined || spentMs >= this.#holdMs - 1000) return
     const seconds = Math.floor(goodbyeSeconds - spentMs / 1000)
-    if (node === undefined || desired === undefined || spentMs >= options.holdMs - 1000) return
-    const changes = [...node.held]
-      .filter(([address]) => desired?.has(address))
-      .map(([address, held]) => ({
-        type: 'renew' as const,
-        ...{ address, interface: held.interface, seconds },
-      }))
-    await changeAddresses(changes, exec)
-  }
-
-  return {
-    setVips: (vips) => {
-      const next = new Map(vips.map((vip) => [vip.address, vip]))
-      const same =
-        desired !== undefined &&
-        desired.size === next.size &&
-        vips.every(({ address, interface: name, from }) => {
-          const before = desired?.get(address)
-          return before?.interface === name && before.from === from
-        })
-      desired = next
-      if (!same) pull()
-    },
-    facts: () => ({
-      held: node?.held.size ?? 0,
-      takes,
-      losses,
-      announced: wire.announced(),
-      refusals: nodeLinks()?.refusals ?? new Map(),
-      ...(lastError === undefined ? {} : { lastError }),
-    }),
-    nodeLinks,
-    ended: run(),
-  }
-}
-
-/** Whether the work is done within the time. */
-function within(work: Promise<void>, ms: number, clock: Clock): Promise<boolean> {
-  return new Promise((resolve) => {
-    const cancel = clock.setTimer(ms, () => resolve(false))
-    work.then(
-      () => {
-        cancel()
-        resolve(true)
-      },
-      () => resolve(false),
+    const changes = [...node.held].flatMap(([address, held]): readonly AddressChange[] =>
+      this.#owned?.has(address) ? [{ type: 'renew', address, interface: held.interface, seconds }] : [],
     )
-  })
+    await changeAddresses(changes, this.#deps.exec)
+  }
+
+  #noteWireError({ message }: PacketError, interfaceName: string): void {
+    if (this.#wireError === message) return
+    this.#wireError = message
+    this.#deps.log.warn({ event: 'layer2-wire-failed', interface: interfaceName, message })
+  }
+
+  // -------------------------------------------------------------------------------------------------- a round
+
+  async #settle(node: ObservedNode, owned: ReadonlyMap<Ip, OwnedVip>): Promise<void> {
+    const seconds = Math.floor(this.#provenForMs() / 1000)
+    const { yielded } = this.#contests
+    const plan = planAddresses(node, { owned, yielded, provenSeconds: seconds, holdMs: this.#holdMs })
+    this.#refusals.own(owned)
+    this.#probes.own(owned)
+    for (const givenUp of plan.givenUp) this.#noteGivenUp(givenUp, owned)
+    this.#keepSaying(plan, node)
+    const takeable = plan.missing.filter((vip) => this.#mayTake(vip, node))
+    const removals = plan.givenUp.map(({ address, interface: name }): AddressChange => {
+      return { type: 'remove', address, interface: name }
+    })
+    const additions = takeable.map(({ address, interface: name }): AddressChange => {
+      return { type: 'add', address, interface: name, seconds }
+    })
+    const failed = await changeAddresses([...removals, ...additions, ...plan.renewals], this.#deps.exec)
+    for (const vip of takeable) this.#taken(vip, node, failed.get(vip.address))
+    for (const { address, interface: name } of plan.renewals) {
+      const why = failed.get(address)
+      if (why !== undefined) this.#refusals.failed(address, `it could not be renewed on ${name}: ${why}`)
+    }
+    const inUse = new Set([...owned.values()].map((vip) => vip.interface))
+    this.#wire.listenOn(node.links.filter(({ name }) => inUse.has(name)))
+    if (removals.length + additions.length > 0) await this.#view.lookAgain()
+  }
+
+  #noteGivenUp({ address, interface: name, because }: GivenUp, owned: ReadonlyMap<Ip, OwnedVip>): void {
+    if (because === 'moved' || because === 'unproven') this.#losses[because]++
+    const words = {
+      moved: 'another node owns it',
+      unproven: 'cut off from the control plane',
+      contested: 'contested',
+      misplaced: `it belongs on ${owned.get(address)?.interface}`,
+    }
+    this.#deps.log.info({ event: 'layer2-given-up', address, interface: name, because: words[because] })
+  }
+
+  #keepSaying({ kept }: AddressPlan, { links }: ObservedNode): void {
+    // An address may also go without our hand, and whoever has it next is not to be contradicted.
+    this.#wire.silenceOthers(new Set(kept.map(({ address }) => address)))
+    for (const { address, interface: name } of kept) {
+      const link = links.find((candidate) => candidate.name === name)
+      if (link !== undefined) this.#wire.remind(link, address)
+      this.#refusals.have(address)
+    }
+  }
+
+  /** Whether the VIP can be taken now; else the reason is noted, or being found out. */
+  #mayTake(vip: OwnedVip, node: ObservedNode): boolean {
+    const { address, from } = vip
+    const place = placeOf(vip, node)
+    if (!place.ok) {
+      this.#refusals.noPlace(address, place.error)
+      return false
+    }
+    if (from !== undefined || this.#probes.isFree(address)) return true
+    if (this.#refusals.mayTry(address)) this.#probes.ask(place.value, address)
+    return false
+  }
+
+  #taken(vip: OwnedVip, { links }: ObservedNode, failure: string | undefined): void {
+    const { address, interface: name, from = '' } = vip
+    this.#probes.spend(address)
+    const link = links.find((candidate) => candidate.name === name)
+    if (failure !== undefined || link === undefined) {
+      this.#refusals.failed(address, `it could not be put on ${name}: ${failure ?? 'the interface is gone'}`)
+      return
+    }
+    this.#takes++
+    this.#refusals.lift(address)
+    this.#wire.announce(link, address)
+    this.#deps.log.info({ event: 'layer2-taken', address, interface: name, from })
+  }
 }

@@ -24,8 +24,6 @@ export interface Wire {
   readonly announce: (link: ObservedLink, address: Ip, options?: { readonly once: true }) => void
   /** Goes on saying it now and then, for an address that we had already. */
   readonly remind: (link: ObservedLink, address: Ip) => void
-  /** Says nothing more of the address. */
-  readonly silence: (address: Ip) => void
   /** Says nothing more of any address but these. */
   readonly silenceOthers: (kept: ReadonlySet<Ip>) => void
   /** Asks whether somebody has the address: the first claim, or undefined when nobody answers in time. */
@@ -151,7 +149,6 @@ export function createWire(options: WireOptions): Wire {
   }
 
   return {
-    silence,
     silenceOthers: (kept) => {
       for (const address of [...repeating.keys()]) if (!kept.has(address)) silence(address)
     },

@@ -1,8 +1,9 @@
 // The keeper on a node in memory: what it takes and when, what it says about it, and what becomes of an address without proof.
 
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { OwnedVip } from '../../src/layer2/address-plan.ts'
 import { announcements as framesOf } from '../../src/layer2/frames.ts'
-import { goodbyeSeconds, keepLayer2, type Layer2Keeper, type OwnedVip } from '../../src/layer2/keeper.ts'
+import { goodbyeSeconds, keepLayer2, type Layer2Keeper } from '../../src/layer2/keeper.ts'
 import { announceAfterMs } from '../../src/layer2/wire.ts'
 import { type Ip, parseIp } from '../../src/net/ip.ts'
 import { silentLog } from '../../src/runtime/log.ts'

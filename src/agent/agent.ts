@@ -5,7 +5,7 @@
 //   await runAgent({ ...agentDefaults, credentials, node, version }, { clock, random, exec, log, signal })
 
 import type { BackendChoice } from '../datapath/choose.ts'
-import { type StatusServer, type StatusSources, startStatusServer } from '../http/status-server.ts'
+import { type StatusSources, takeStatusPort } from '../http/status-server.ts'
 import { policyChains } from '../iptables/render.ts'
 import { createKubeClient, type KubeClient } from '../k8s/client.ts'
 import type { CredentialsSource } from '../k8s/credentials.ts'
@@ -97,11 +97,20 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
   const tell = (news: NodeNews): void => recordNodeNews(recorder, node, news)
   const claim = await claimed(config, { clock, log, signal }, tell)
   if (claim === 'none') return client.close()
+  const letGo = (): void => {
+    ending.abort()
+    client.close()
+    claim?.release()
+  }
+  const statusPort = await takeStatusPort(config.httpPort, log)
+  if (!statusPort.ok) {
+    letGo()
+    throw new Error(statusPort.error)
+  }
   const parts = startParts(config, { ...deps, client, signal, ...(claim === undefined ? {} : { claim }) }, tell)
-  let server: StatusServer | undefined
   try {
-    if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, statusSources(parts), log)
-    log.info({ event: 'agent-started', node, httpPort: server?.port ?? 0, version: config.version })
+    statusPort.value?.serve(statusSources(parts))
+    log.info({ event: 'agent-started', node, httpPort: statusPort.value?.port ?? 0, version: config.version })
     const ended = Promise.all([parts.rules.ended, parts.layer2.ended]).then(() => {})
     const died = parts.nodePeers === undefined ? [] : [parts.nodePeers.died]
     await Promise.race([boundedAfter(signal, goodbyeMs, ended, clock), ...died])
@@ -111,9 +120,8 @@ export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<vo
     // Before anything else: whoever merely ends is not to be taken for dead.
     await parts.liveness?.stop()
     await boundedAfter(signal, goodbyeMs, parts.lease.stopped(), clock)
-    await server?.stop()
-    client.close()
-    claim?.release()
+    await statusPort.value?.stop()
+    letGo()
   }
   log.info({ event: 'agent-ended', node, rulesLeft: true })
 }

@@ -7,7 +7,7 @@ import { createDataplaneGate, type DataplaneGate } from '../announce/dataplane-g
 import { createDrainWatch, type DrainWatch } from '../announce/drain-watch.ts'
 import type { Speaker, SpeakerEvent } from '../bgp/speaker/protocol.ts'
 import { createWorkerSpeaker } from '../bgp/speaker/speaker.ts'
-import { type StatusServer, type StatusSources, startStatusServer } from '../http/status-server.ts'
+import { type StatusSources, takeStatusPort } from '../http/status-server.ts'
 import { createKubeClient, type KubeClient } from '../k8s/client.ts'
 import { type ClusterStore, createClusterStore } from '../k8s/cluster-store.ts'
 import type { CredentialsSource } from '../k8s/credentials.ts'
@@ -81,13 +81,19 @@ const kinds: readonly Kind[] = [
   'BgpPolicy',
 ]
 
-/** Runs one replica until the signal fires; rejects when one of its threads dies, which only a new process mends. */
+/**
+ * Runs one replica until the signal fires. Rejects when there are no credentials or the status port is taken, and when one of its
+ * threads dies, which only a new process mends.
+ */
 export async function runController(config: ControllerConfig, deps: ControllerDeps): Promise<void> {
   const { clock, random, log } = deps
   // Fires with the caller's signal, and also when a part fails, so that no part outlives the others.
   const ending = new AbortController()
   const signal = AbortSignal.any([deps.signal, ending.signal])
   const client = await connect(config, deps)
+  // Nothing was sent yet: a second controller on a host ends here, before it is in the way of the first one's sessions.
+  const statusPort = await takeStatusPort(config.httpPort, log)
+  if (!statusPort.ok) throw new Error(statusPort.error)
   const base = { client, clock, random, log, signal, namespace: config.namespace }
   const store = createClusterStore({ ...base, kinds, awaitStandIns: config.adopt.length > 0 })
   const speaker = createWorkerSpeaker({
@@ -190,9 +196,8 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     standing: () => standingOf(announcer, steppingBack),
     liveness: async () => livenessTable(presence.nodeLiveness(), await presence.observe()),
   }
-  let server: StatusServer | undefined
   try {
-    if (config.httpPort !== 0) server = await startStatusServer(config.httpPort, sources, log)
+    statusPort.value?.serve(sources)
     log.info({ event: 'controller-started', version: config.version, name, server: client.server })
     await Promise.race([aborted(signal), speakerDied, presence.died])
   } finally {
@@ -203,7 +208,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
       owners.stop(),
       reporter.stop(),
       adoption?.stop(),
-      server?.stop(),
+      statusPort.value?.stop(),
       speaker.stop('controller stops'),
       redirect.stop(),
       presence.stop(),

@@ -2,6 +2,7 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Log } from '../runtime/log.ts'
+import { err, ok, type Result } from '../runtime/result.ts'
 
 export interface StatusSources {
   /** Why the process should be restarted, or undefined: it is alive. */
@@ -16,32 +17,58 @@ export interface StatusSources {
   readonly liveness?: () => Promise<readonly unknown[]>
 }
 
-export interface StatusServer {
+/** A port that this process has. */
+export interface StatusPort {
   readonly port: number
+  /** Begins to answer. Called once, in the turn in which the port was had: who asks before gets no answer. */
+  readonly serve: (sources: StatusSources) => void
   readonly stop: () => Promise<void>
 }
 
-/** Listens on `port` of all addresses (0 = any free one). Rejects when the port is taken. */
-export async function startStatusServer(port: number, sources: StatusSources, log: Log): Promise<StatusServer> {
-  const server = createServer((request, response) => {
-    answer(request, response, sources).catch((error: unknown) => {
-      log.error({ event: 'http-failed', path: request.url, message: String(error) })
-      send(response, 500, 'text/plain', 'internal error\n')
+/**
+ * Takes `port` of all addresses; 0 = none is wanted. The error is for whoever reads why a Pod does not start: a process that takes
+ * its port before it does anything else is turned away before it is in the way of the one that is here.
+ */
+export async function takeStatusPort(port: number, log: Log): Promise<Result<StatusPort | undefined, string>> {
+  return port === 0 ? ok(undefined) : listenAt(port, log)
+}
+
+/** As `takeStatusPort`; 0 = any free one. */
+export async function listenAt(port: number, log: Log): Promise<Result<StatusPort, string>> {
+  const server = createServer()
+  const refused = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
+    server.once('error', resolve)
+    server.listen(port, () => {
+      server.off('error', resolve)
+      resolve(undefined)
     })
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, () => resolve())
-  })
+  if (refused !== undefined) return err(refusalOf(port, refused))
+  // A process with too many open files cannot accept a connection, and goes on with its work.
+  server.on('error', ({ message }) => log.warn({ event: 'http-not-accepting', port, message }))
   const address = server.address()
-  return {
+  return ok({
     port: typeof address === 'object' && address !== null ? address.port : port,
+    serve: (sources) => {
+      server.on('request', (request, response) => {
+        answer(request, response, sources).catch((error: unknown) => {
+          log.error({ event: 'http-failed', path: request.url, message: String(error) })
+          send(response, 500, 'text/plain', 'internal error\n')
+        })
+      })
+    },
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
         server.closeAllConnections()
       }),
-  }
+  })
+}
+
+function refusalOf(port: number, { code, message }: NodeJS.ErrnoException): string {
+  const what = `TCP port ${port}, for /healthz, /readyz and /metrics,`
+  if (code !== 'EADDRINUSE') return `${what} cannot be opened: ${message}`
+  return `${what} is in use on this host (EADDRINUSE): by another Bellhop, of which a host has one controller and one agent, or by another program; --http-port chooses another port`
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, sources: StatusSources): Promise<void> {

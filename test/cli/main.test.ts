@@ -121,6 +121,43 @@ describe('mistakes', () => {
   })
 })
 
+function kubeconfigOf(directory: string, port: number): string {
+  const file = path.join(directory, 'kubeconfig')
+  writeFileSync(
+    file,
+    JSON.stringify({
+      ...{ apiVersion: 'v1', kind: 'Config', 'current-context': 'it' },
+      clusters: [{ name: 'it', cluster: { server: `http://127.0.0.1:${port}` } }],
+      users: [{ name: 'it', user: {} }],
+      contexts: [{ name: 'it', context: { cluster: 'it', user: 'it' } }],
+    }),
+  )
+  return file
+}
+
+// A second controller on a host, in the way of the first one's sessions, Lease and liveness, if it got any further.
+test('a controller whose status port is taken ends with one line, and nobody has heard of it', async () => {
+  let asked = 0
+  const server = createServer((_request, response) => {
+    asked++
+    response.writeHead(404).end()
+  })
+  const directory = mkdtempSync(path.join(tmpdir(), 'bellhop-cli-'))
+  onTestFinished(() => {
+    server.closeAllConnections()
+    server.close()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  await once(server.listen(0), 'listening')
+  const { port } = server.address() as AddressInfo
+  const flags = ['--kubeconfig', kubeconfigOf(directory, port), '--http-port', String(port), '--log-format', 'json']
+  const { status, stdout } = await bellhop(['controller', ...flags])
+  expect(status).toBe(1)
+  const line: unknown = JSON.parse(stdout)
+  expect(line).toMatchObject({ level: 'error', event: 'failed', message: expect.stringContaining(`TCP port ${port}`) })
+  expect(asked).toBe(0)
+})
+
 // Half of a list is all that comes: `undefined` is a server that takes the request and says nothing.
 const half = '{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":"a'
 
@@ -143,16 +180,7 @@ describe.each([
     const listening = answer !== 'refused'
     if (listening) await once(server.listen(0, '127.0.0.1'), 'listening')
     const port = listening ? (server.address() as AddressInfo).port : 1
-    const kubeconfig = path.join(directory, 'kubeconfig')
-    writeFileSync(
-      kubeconfig,
-      JSON.stringify({
-        ...{ apiVersion: 'v1', kind: 'Config', 'current-context': 'it' },
-        clusters: [{ name: 'it', cluster: { server: `http://127.0.0.1:${port}` } }],
-        users: [{ name: 'it', user: {} }],
-        contexts: [{ name: 'it', context: { cluster: 'it', user: 'it' } }],
-      }),
-    )
+    const kubeconfig = kubeconfigOf(directory, port)
     const args = ['controller', '--kubeconfig', kubeconfig, '--log-format', 'json', '--http-port', '0']
     const controller = startProcess(nodeProgram('src/cli/main.ts', args))
     onTestFinished(async () => {

@@ -102,6 +102,10 @@ describeWith({ programs: ['kubectl'] }, 'deploy/base', () => {
       expect(at(container, 'readinessProbe', 'httpGet')).toEqual({ path: '/readyz', port: 'http' })
     })
 
+    test('says in the Pod’s status why it ended', () => {
+      expect(at(container, 'terminationMessagePolicy')).toBe('FallbackToLogsOnError')
+    })
+
     test('is root without power', () => {
       expect(at(container, 'securityContext')).toEqual({
         runAsUser: 0,

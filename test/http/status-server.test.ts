@@ -1,21 +1,19 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { type StatusServer, type StatusSources, startStatusServer } from '../../src/http/status-server.ts'
+import { listenAt, type StatusPort, type StatusSources, takeStatusPort } from '../../src/http/status-server.ts'
 import { silentLog } from '../../src/runtime/log.ts'
+import { must } from '../../src/runtime/result.ts'
 
-let server: StatusServer | undefined
+let server: StatusPort | undefined
 afterEach(() => server?.stop())
 
 async function ask(path: string, sources: Partial<StatusSources> = {}, method = 'GET'): Promise<[number, string]> {
-  server = await startStatusServer(
-    0,
-    {
-      unhealthy: () => undefined,
-      notReady: () => undefined,
-      metrics: async () => ({ contentType: 'text/plain; version=0.0.4', text: 'bellhop_up 1\n' }),
-      ...sources,
-    },
-    silentLog,
-  )
+  server = must(await listenAt(0, silentLog))
+  server.serve({
+    unhealthy: () => undefined,
+    notReady: () => undefined,
+    metrics: async () => ({ contentType: 'text/plain; version=0.0.4', text: 'bellhop_up 1\n' }),
+    ...sources,
+  })
   const response = await fetch(`http://127.0.0.1:${server.port}${path}`, { method })
   return [response.status, await response.text()]
 }
@@ -42,15 +40,16 @@ describe('the status server', () => {
     expect(await ask('/healthz', {}, 'POST')).toEqual([405, 'GET only\n'])
   })
 
-  test('says when its port is taken', async () => {
+  test('says in an operator’s words that its port is taken', async () => {
     await ask('/healthz')
     const port = server?.port ?? 0
-    await expect(
-      startStatusServer(
-        port,
-        { unhealthy: () => undefined, notReady: () => undefined, metrics: async () => ({ contentType: '', text: '' }) },
-        silentLog,
-      ),
-    ).rejects.toThrow('EADDRINUSE')
+    expect(await takeStatusPort(port, silentLog)).toEqual({
+      ok: false,
+      error: expect.stringMatching(`^TCP port ${port}, .* is in use on this host .*EADDRINUSE.*--http-port`),
+    })
+  })
+
+  test('takes no port where none is wanted', async () => {
+    expect(await takeStatusPort(0, silentLog)).toEqual({ ok: true, value: undefined })
   })
 })

@@ -1,12 +1,14 @@
-// What a node says and hears on its links about VIPs: announcements, repeated because a lost frame is a client's minute; probes; and
-// the claims of others. One socket an interface, open while there is something to say or to hear there.
+// What a node says and hears on its links about VIPs: announcements, probes, and the claims of others. Sockets are looked at every so
+// often and not waited for, since Node knows no packet sockets; oftener while an answer to a probe may come.
 
 import type { Ip } from '../net/ip.ts'
 import type { CancelTimer, Clock } from '../runtime/clock.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
 import type { ObservedLink } from './addresses.ts'
-import { announcements, type Claim, decodeClaim, parseMac, probe } from './frames.ts'
-import type { OpenPacketSocket, PacketError, PacketSocket } from './native-packets.ts'
+import { announcements, type Claim, decodeClaim, probe } from './frames.ts'
+import type { OpenPacketSocket, PacketError } from './native-packets.ts'
+import { createPorts, type Port } from './ports.ts'
+import { createRepetition } from './repetition.ts'
 
 export interface WireOptions {
   readonly open: OpenPacketSocket
@@ -19,6 +21,9 @@ export interface WireOptions {
   readonly isRouter: (interfaceName: string) => boolean
 }
 
+/** The first claim, or undefined when nobody answered in time. */
+type ProbeAnswer = Result<Claim | undefined, PacketError>
+
 export interface Wire {
   /** Says that we have the address: several times over the next seconds, and then now and then; once with `once`. */
   readonly announce: (link: ObservedLink, address: Ip, options?: { readonly once: true }) => void
@@ -26,8 +31,8 @@ export interface Wire {
   readonly remind: (link: ObservedLink, address: Ip) => void
   /** Says nothing more of any address but these. */
   readonly silenceOthers: (kept: ReadonlySet<Ip>) => void
-  /** Asks whether somebody has the address: the first claim, or undefined when nobody answers in time. */
-  readonly probe: (link: ObservedLink, address: Ip) => Promise<Result<Claim | undefined, PacketError>>
+  /** Asks whether somebody has the address. */
+  readonly probe: (link: ObservedLink, address: Ip) => Promise<ProbeAnswer>
   /** Listens on these links, and closes what is open elsewhere. */
   readonly listenOn: (links: readonly ObservedLink[]) => void
   readonly announced: () => number
@@ -52,90 +57,47 @@ const listenPollMs = 400
 /** Frames that are looked at in one turn. */
 const framesMax = 1_000
 
-interface Port {
-  readonly index: number
-  readonly mac: Uint8Array
-  readonly socket: PacketSocket
-}
+const none: ReadonlySet<never> = new Set()
 
 export function createWire(options: WireOptions): Wire {
-  const { clock } = options
-  const ports = new Map<string, Port>()
-  const repeating = new Map<Ip, Set<CancelTimer>>()
+  const { clock, onClaim, onError, isRouter } = options
+  const ports = createPorts(options.open)
   const probing = new Map<Ip, (claim: Claim) => void>()
   let announced = 0
   let cancelPoll: CancelTimer | undefined
   let pollDueMs = Number.POSITIVE_INFINITY
 
-  const portOf = (link: ObservedLink): Result<Port, PacketError> => {
-    const known = ports.get(link.name)
-    const mac = parseMac(link.mac)
-    if (mac === undefined)
-      return err({ code: 'layer2/socket-refused', message: `${link.name} has no Ethernet address: "${link.mac}"` })
-    if (known !== undefined && known.index === link.index && known.mac.every((byte, i) => byte === mac[i]))
-      return ok(known)
-    closePort(link.name)
-    const socket = options.open(link.index)
-    if (!socket.ok) return socket
-    const port = { index: link.index, mac, socket: socket.value }
-    ports.set(link.name, port)
-    return ok(port)
-  }
-  const closePort = (name: string): void => {
-    ports.get(name)?.socket.close()
-    ports.delete(name)
-  }
-
   const say = (link: ObservedLink, address: Ip): void => {
-    const port = portOf(link)
+    const port = ports.at(link)
     if (!port.ok) {
-      options.onError(port.error, link.name)
+      onError(port.error, link.name)
       return
     }
-    for (const frame of announcements(address, port.value.mac, { router: options.isRouter(link.name) })) {
+    for (const frame of announcements(address, port.value.mac, { router: isRouter(link.name) })) {
       const failed = port.value.socket.send(frame)
-      if (failed !== undefined) options.onError(failed, link.name)
+      if (failed !== undefined) onError(failed, link.name)
       else announced++
     }
   }
-
-  const silence = (address: Ip): void => {
-    for (const cancel of repeating.get(address) ?? []) cancel()
-    repeating.delete(address)
-  }
-  const repeat = (link: ObservedLink, address: Ip, delaysMs: readonly number[]): void => {
-    silence(address)
-    const timers = new Set<CancelTimer>()
-    repeating.set(address, timers)
-    for (const delayMs of delaysMs) {
-      if (delayMs === 0) say(link, address)
-      else timers.add(clock.setTimer(delayMs, () => say(link, address)))
-    }
-    const remind = (): void => {
-      const cancel = clock.setTimer(remindEveryMs, () => {
-        timers.delete(cancel)
-        say(link, address)
-        remind()
-      })
-      timers.add(cancel)
-    }
-    remind()
+  const repetition = createRepetition({ clock, say, everyMs: remindEveryMs })
+  const begin = (link: ObservedLink, address: Ip, delaysMs: readonly number[]): void => {
+    repetition.begin(link, address, delaysMs)
     poll()
   }
 
   const hear = (): void => {
-    for (const [name, { socket }] of ports)
+    for (const [name, { socket }] of ports.open)
       for (let i = 0; i < framesMax; i++) {
         const frame = socket.receive()
         if (frame === undefined) break
         const claim = decodeClaim(frame)
         if (claim === undefined) continue
         probing.get(claim.address)?.(claim)
-        options.onClaim(claim, name)
+        onClaim(claim, name)
       }
   }
   const poll = (): void => {
-    if (ports.size === 0) return
+    if (ports.open.size === 0) return
     const delayMs = probing.size > 0 ? probePollMs : listenPollMs
     const dueMs = clock.monotonicMs() + delayMs
     if (cancelPoll !== undefined && pollDueMs <= dueMs) return
@@ -148,61 +110,52 @@ export function createWire(options: WireOptions): Wire {
     })
   }
 
-  return {
-    silenceOthers: (kept) => {
-      for (const address of [...repeating.keys()]) if (!kept.has(address)) silence(address)
-    },
-    announced: () => announced,
-    announce: (link, address, said) => {
-      if (said?.once) {
-        say(link, address)
-        return
-      }
-      repeat(link, address, announceAfterMs)
-    },
-    remind: (link, address) => {
-      if (!repeating.has(address)) repeat(link, address, [])
-    },
-    probe: async (link, address) => {
-      const port = portOf(link)
-      if (!port.ok) return port
-      const { mac, socket } = port.value
-      const own = link.mac
-      const timers: CancelTimer[] = []
-      const outcome = await new Promise<Result<Claim | undefined, PacketError>>((resolve) => {
-        probing.set(address, (claim) => {
-          if (claim.mac !== own) resolve(ok(claim))
-        })
-        const ask = (): void => {
-          const failed = socket.send(probe(address, mac))
-          if (failed !== undefined) resolve(err(failed))
-        }
-        for (const delayMs of probeAfterMs) timers.push(clock.setTimer(delayMs, ask))
-        timers.push(
-          clock.setTimer(probeMs, () => {
-            hear()
-            resolve(ok(undefined))
-          }),
-        )
-        poll()
+  const answerTo = async ({ mac, socket }: Port, own: string, address: Ip): Promise<ProbeAnswer> => {
+    const timers: CancelTimer[] = []
+    const answer = await new Promise<ProbeAnswer>((resolve) => {
+      probing.set(address, (claim) => {
+        if (claim.mac !== own) resolve(ok(claim))
       })
-      for (const cancel of timers) cancel()
-      probing.delete(address)
-      return outcome
+      const ask = (): void => {
+        const failed = socket.send(probe(address, mac))
+        if (failed !== undefined) resolve(err(failed))
+      }
+      const giveUp = (): void => {
+        hear()
+        resolve(ok(undefined))
+      }
+      timers.push(...probeAfterMs.map((delayMs) => clock.setTimer(delayMs, ask)), clock.setTimer(probeMs, giveUp))
+      poll()
+    })
+    for (const cancel of timers) cancel()
+    probing.delete(address)
+    return answer
+  }
+
+  return {
+    announced: () => announced,
+    announce: (link, address, said) => (said?.once ? say(link, address) : begin(link, address, announceAfterMs)),
+    remind: (link, address) => {
+      if (!repetition.isGoingOn(address)) begin(link, address, [])
+    },
+    silenceOthers: repetition.endOthers,
+    probe: async (link, address) => {
+      const port = ports.at(link)
+      return port.ok ? answerTo(port.value, link.mac, address) : port
     },
     listenOn: (links) => {
-      const names = new Set(links.map(({ name }) => name))
-      for (const name of [...ports.keys()]) if (!names.has(name) && probing.size === 0) closePort(name)
+      // Who is asking may be doing so on a link of which nothing is ours yet.
+      if (probing.size === 0) ports.keepOnly(new Set(links.map(({ name }) => name)))
       for (const link of links) {
-        const port = portOf(link)
-        if (!port.ok) options.onError(port.error, link.name)
+        const port = ports.at(link)
+        if (!port.ok) onError(port.error, link.name)
       }
       poll()
     },
     close: () => {
       cancelPoll?.()
-      for (const address of [...repeating.keys()]) silence(address)
-      for (const name of [...ports.keys()]) closePort(name)
+      repetition.endOthers(none)
+      ports.keepOnly(none)
     },
   }
 }

@@ -152,7 +152,7 @@ export class SpeakerCore {
 
   #watchPaths(): void {
     if (this.#stopped) return
-    const dynamic = [...this.#dynamic.peers.values()].map(({ config }) => config)
+    const dynamic = [...this.#dynamic.peers()].map(({ config }) => config)
     this.#paths?.configure([...(this.#config?.peers ?? []), ...dynamic])
   }
 
@@ -179,12 +179,12 @@ export class SpeakerCore {
   }
 
   #peerNamed(name: string): Peer | undefined {
-    return this.#peers.get(name) ?? this.#dynamic.peers.get(name)
+    return this.#peers.get(name) ?? this.#dynamic.peerNamed(name)
   }
 
   *#allPeers(): Generator<Peer> {
     yield* this.#peers.values()
-    yield* this.#dynamic.peers.values()
+    yield* this.#dynamic.peers()
   }
 
   #environment(): PeerEnvironment {

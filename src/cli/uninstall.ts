@@ -158,20 +158,24 @@ interface Remains {
 
 /** `unclear`: a finalizer that others use as well, and nothing that says that it is ours. */
 function remainsOf(
-  { meta, ingress, conditions }: Service,
+  { meta, ingress, conditions, finalizedByUs }: Service,
   claims: Claims,
   { keepAddresses }: UninstallOptions,
 ): Remains | 'unclear' | undefined {
   const claimed = claims.get(meta.uid)
   const ours = conditions.map(({ type }) => type).filter((type) => type.startsWith(ourPrefix))
   const finalizer = meta.finalizers.includes(loadBalancerFinalizer)
-  if (claimed === undefined && ours.length === 0) return finalizer ? 'unclear' : undefined
+  if (claimed === undefined && ours.length === 0 && finalizedByUs !== true) return finalizer ? 'unclear' : undefined
   const allocated = conditions.find(({ type }) => type === allocatedCondition)
   // True, or given back: then what stands in the status is what we wrote. Else it may be what another controller gave.
   const isAllOurs = allocated?.status === 'True' || allocated?.reason === 'Released'
   const shown = ingress.map(({ ip }) => String(ip))
   const addresses = keepAddresses ? [] : shown.filter((ip) => isAllOurs || claimed?.has(ip) === true)
-  return { addresses, conditions: ours, finalizer: finalizer && (claimed !== undefined || allocated !== undefined) }
+  return {
+    addresses,
+    conditions: ours,
+    finalizer: finalizer && (claimed !== undefined || allocated !== undefined || finalizedByUs === true),
+  }
 }
 
 const wordsOf = ({ addresses, conditions, finalizer }: Remains): string =>

@@ -1,6 +1,9 @@
 // Under which names speakers write what is theirs alone in lists that they share. Whoever clears up after one that is gone writes in
 // its name, so both sides have them from here.
 
+/** Whoever leads: what it writes is not this or that replica's. */
+export const leaderManager = 'bellhop-leader'
+
 /** What the API server accepts as a name. */
 const fieldManagerMax = 128
 

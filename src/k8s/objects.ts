@@ -103,6 +103,8 @@ export interface Service {
   /** Clients that may come (`loadBalancerSourceRanges`, or the older annotation); empty lets everybody in. */
   readonly sourceRanges: readonly Prefix[]
   readonly ingress: readonly { readonly ip: Ip; readonly ipMode?: 'VIP' | 'Proxy' }[]
+  /** It carries the finalizer of load balancers, and by the API server's own account a leader of ours put it there. */
+  readonly finalizedByUs?: true
   readonly conditions: readonly Condition[]
 }
 

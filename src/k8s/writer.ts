@@ -8,6 +8,8 @@ import type { AllocationStep, ServiceFence, VipSpec } from '../vip/types.ts'
 import type { KubeClient, KubeRequest } from './client.ts'
 import { stampConditions } from './conditions.ts'
 import { type Fence, unfenced } from './fence.ts'
+import { leaderManager } from './field-managers.ts'
+import { serviceFinalizer } from './finalizer.ts'
 import { identityOf, type RawObject } from './json.ts'
 import { isNotFound, type KubeError, localError } from './kube-error.ts'
 import type { Condition, Kind, NamespacedName, Service, VipLayer2 } from './objects.ts'
@@ -88,14 +90,11 @@ export interface Writer {
   readonly executeStep: (step: AllocationStep, signal?: AbortSignal) => Promise<Result<unknown, KubeError>>
 }
 
-/** Well known, so that other controllers and people recognise what it waits for. */
-export const serviceFinalizer = 'service.kubernetes.io/load-balancer-cleanup'
-
 const ourConditionPrefix = 'bellhop.io/'
 
 export function createWriter(options: WriterOptions): Writer {
   const fence = options.fence ?? unfenced
-  const fieldManager = options.fieldManager ?? 'bellhop-leader'
+  const fieldManager = options.fieldManager ?? leaderManager
   const ownVersions = createOwnVersions()
 
   const send = async (request: KubeRequest, signal?: AbortSignal): WriteResult => {

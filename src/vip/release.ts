@@ -110,7 +110,8 @@ const unchanged = (key: NamespacedName, { meta }: Service): ServiceFence => ({
   resourceVersion: meta.resourceVersion,
 })
 
-// The condition `Released` is the evidence that the finalizer is ours to remove once the claims are gone: it is written before.
+// That the finalizer is ours to remove once the claims are gone, the condition `Released` says, which is written before. Of two that
+// believe to lead, one may delete the Vip before the other could write any condition: then the API server's own account says it.
 function nextOfLeaving(
   service: Service,
   entries: readonly LedgerEntry[],
@@ -126,7 +127,7 @@ function nextOfLeaving(
     const ingress = service.ingress.map(({ ip }) => ip).filter((ip) => !entries.some(({ address }) => address === ip))
     return { type: 'clear-status', ingress }
   }
-  if (finalizer && (ours || condition !== undefined)) return { type: 'remove-finalizer' }
+  if (finalizer && (ours || condition !== undefined || service.finalizedByUs)) return { type: 'remove-finalizer' }
   return condition !== undefined && !deleting ? { type: 'remove-conditions' } : undefined
 }
 

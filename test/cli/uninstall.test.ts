@@ -149,6 +149,22 @@ describe('bellhop uninstall', () => {
     expect(said[0]).toContain('? Service default/web has the finalizer')
   })
 
+  test('a finalizer that a leader of ours put there goes, whatever else is there', async () => {
+    cluster = await startTestCluster()
+    putService({ ingress: ['192.0.2.7'] })
+    const patched = await cluster.client.request({
+      ...{ method: 'PATCH', path: '/api/v1/namespaces/default/services/web', patchType: 'merge' },
+      query: { fieldManager: 'bellhop-leader' },
+      body: { metadata: { finalizers: [finalizer] } },
+    })
+    expect(patched.ok).toBe(true)
+    const { done } = await run()
+    expect([done, left()]).toEqual([
+      { ok: true, value: true },
+      { ...nothing, ingress: ['192.0.2.7'] },
+    ])
+  })
+
   test('addresses may stay for whoever serves the Services next', async () => {
     cluster = await startTestCluster()
     putService(served)

@@ -3,9 +3,10 @@
 import { afterEach, expect, test } from 'vitest'
 import { type ClusterStore, createClusterStore } from '../../src/k8s/cluster-store.ts'
 import type { Fence } from '../../src/k8s/fence.ts'
+import { serviceFinalizer } from '../../src/k8s/finalizer.ts'
 import { identityOf } from '../../src/k8s/json.ts'
 import { namespacedName } from '../../src/k8s/objects.ts'
-import { createWriter, type ServiceVersion, serviceFinalizer, type Writer } from '../../src/k8s/writer.ts'
+import { createWriter, type ServiceVersion, type Writer } from '../../src/k8s/writer.ts'
 import { parseIp } from '../../src/net/ip.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { must } from '../../src/runtime/result.ts'
@@ -135,7 +136,7 @@ test('a Vip is deleted only as the one that was seen; one that is gone already i
 })
 
 test('our finalizer comes and goes, those of others stay', async () => {
-  const { on, writer, version, caughtUp } = await world()
+  const { on, store, writer, version, caughtUp } = await world()
   on.server.objects.update(serviceRef, (object) => ({
     ...object,
     metadata: { ...(object['metadata'] as object), finalizers: ['example.com/other'] },
@@ -144,10 +145,13 @@ test('our finalizer comes and goes, those of others stay', async () => {
   const decided = version('web')
   must(await writer.addFinalizer(decided))
   expect(finalizersOf(on)).toEqual(['example.com/other', serviceFinalizer])
+  // The API server says on the object who put it there.
+  expect(store.view().services.get(version('web').service)?.finalizedByUs).toBe(true)
   must(await writer.addFinalizer(version('web')))
   // Decided upon the version before our own write: that is still the same decision.
   must(await writer.removeFinalizer(decided))
   expect(finalizersOf(on)).toEqual(['example.com/other'])
+  expect(store.view().services.get(decided.service)?.finalizedByUs).toBeUndefined()
 })
 
 test('a Service that somebody changed since it was decided upon is left alone', async () => {

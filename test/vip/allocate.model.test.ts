@@ -14,7 +14,7 @@ test('one controller at a time, crashes and handovers between any two writes, ol
       expect({
         violations: world.violations,
         slips: world.slips,
-        left: leftovers(world, 'lease'),
+        left: leftovers(world),
         ends: passes < 100,
       }).toEqual({
         violations: [],
@@ -31,7 +31,7 @@ test('two controllers that both believe to lead never let two Services hold one 
   fc.assert(
     fc.property(history, (numbers) => {
       const { world, passes } = play(numbers, 'split-brain')
-      expect({ violations: world.violations, left: leftovers(world, 'split-brain'), ends: passes < 100 }).toEqual({
+      expect({ violations: world.violations, left: leftovers(world), ends: passes < 100 }).toEqual({
         violations: [],
         left: [],
         ends: true,

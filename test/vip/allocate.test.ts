@@ -644,6 +644,16 @@ describe('7. order of writes', () => {
     })
     expect(steps({ services: [foreign], pools }, true)).toEqual([])
   })
+  test('a foreign Service with a finalizer that a leader of ours put there, and nothing else of ours, loses it', () => {
+    const { ingress: _, ...left } = service('web', {
+      loadBalancerClass: 'other',
+      meta: { finalizers: [loadBalancerFinalizer] },
+    })
+    const foreign = { ...left, ingress: [], finalizedByUs: true as const }
+    expect(steps({ services: [foreign], pools }, true)).toEqual(['remove-finalizer'])
+    const leaving = { ...foreign, meta: { ...foreign.meta, deleting: true } }
+    expect(steps({ services: [leaving], pools }, true)).toEqual(['remove-finalizer'])
+  })
 })
 
 test('between two steps the view may change: what is decided upon is how it was at the first', () => {

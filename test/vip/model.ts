@@ -50,6 +50,12 @@ export class Dice {
   }
 }
 
+/** The API server keeps account of who put a finalizer there: here nobody else does. */
+function refinalized({ finalizedByUs: _, ...rest }: Service, finalizers: readonly string[]): Service {
+  const service = { ...rest, meta: { ...rest.meta, finalizers } }
+  return finalizers.length === 0 ? service : { ...service, finalizedByUs: true }
+}
+
 export class World {
   version = 1
   readonly objects: { [K in Kind]: Map<string, Kinds[K]> } = { services: new Map(), vips: new Map(), pools: new Map() }
@@ -294,7 +300,7 @@ export class Controller {
         const others = of.meta.finalizers.filter((name) => name !== loadBalancerFinalizer)
         const finalizers = step.type === 'add-finalizer' ? [...others, loadBalancerFinalizer] : others
         if (!of.meta.deleting || finalizers.length > 0)
-          return this.#wrote('services', { ...of, meta: { ...of.meta, finalizers } }, versions)
+          return this.#wrote('services', refinalized(of, finalizers), versions)
         this.#world.drop('services', step.service)
         this.#caches.services.delete(step.service)
         this.#plan()
@@ -469,7 +475,7 @@ function editService(world: World, dice: Dice): void {
       // Somebody takes the finalizer away, which nobody should.
       if (dice.below(3) !== 0) break
       if (known.meta.deleting) world.drop('services', name)
-      else world.put('services', { ...known, meta: { ...known.meta, finalizers: [] } })
+      else world.put('services', refinalized(known, []))
       break
     default:
       if (known.meta.finalizers.length === 0) world.drop('services', name)
@@ -538,12 +544,8 @@ export function play(
   return { world, controller, passes }
 }
 
-/**
- * What must hold when everybody is quiet: statuses equal Vips, and nothing is left of those who left. Of two that believe to lead, each
- * may delete the Vip that the other made for a Service before either could write its condition: then a finalizer is left of which
- * nobody can tell whose it is, if the Service leaves at that moment.
- */
-export function leftovers(world: World, mode: 'lease' | 'split-brain'): readonly string[] {
+/** What must hold when everybody is quiet: statuses equal Vips, and nothing is left of those who left. */
+export function leftovers(world: World): readonly string[] {
   const found: string[] = []
   const active = new Map<string, Service>()
   for (const [key, of] of world.objects.services) {
@@ -567,8 +569,7 @@ export function leftovers(world: World, mode: 'lease' | 'split-brain'): readonly
       if (shown.length > 0 && !finalizer) found.push(`${key} has no finalizer`)
       if (condition === undefined) found.push(`${key} has no condition`)
       if (of.ipFamilyPolicy === 'SingleStack' && shown.length > 1) found.push(`${key} has too many addresses`)
-    } else if (mode === 'split-brain' && finalizer && condition === undefined && of.ingress.length === 0) continue
-    else if (of.meta.deleting || finalizer || condition !== undefined || of.ingress.length > 0)
+    } else if (of.meta.deleting || finalizer || condition !== undefined || of.ingress.length > 0)
       found.push(`${key} is not ours and still carries something of ours`)
   }
   for (const vip of world.objects.vips.values()) {

@@ -3,6 +3,7 @@
 
 import { familyOf, type Ip, type IpFamily, isLinkLocal } from '../../net/ip.ts'
 import type { Prefix } from '../../net/prefix.ts'
+import { isFinalizedByUs, serviceFinalizer } from '../finalizer.ts'
 import { asList, asObject, asText, listOf, type RawObject } from '../json.ts'
 import {
   type Endpoint,
@@ -35,6 +36,7 @@ export function parseService(raw: unknown, meta: ObjectMeta): Service {
   const loadBalancerClass = asText(spec?.['loadBalancerClass'])
   const loadBalancerIP = asText(spec?.['loadBalancerIP'])
   const clusterIPs = lenientIps(spec?.['clusterIPs'] ?? [spec?.['clusterIP']])
+  const isFinalized = meta.finalizers.includes(serviceFinalizer) && isFinalizedByUs(section(raw, 'metadata'))
   return {
     meta,
     type: choice(spec?.['type'], ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'], 'ClusterIP'),
@@ -53,6 +55,7 @@ export function parseService(raw: unknown, meta: ObjectMeta): Service {
     ...(loadBalancerIP === undefined || loadBalancerIP === '' ? {} : { loadBalancerIP }),
     sourceRanges: sourceRangesOf(spec, meta),
     ingress: ingressOf(status),
+    ...(isFinalized ? { finalizedByUs: true } : {}),
     conditions: parseConditions(status?.['conditions']),
   }
 }

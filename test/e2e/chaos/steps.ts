@@ -289,11 +289,14 @@ const deleteNode: Draw = (random, { restless }) => {
 
 const spoilRules: Draw = (random, { restless }) => {
   const node = random.pick(restless)
-  const command = random.pick(['-F BELLHOP-FORWARD', '-F FORWARD', '-D FORWARD 1'])
+  const command = random.pick([
+    '-F BELLHOP-FORWARD',
+    '-D FORWARD -m comment --comment "bellhop: accept connections to VIPs" -j BELLHOP-FORWARD',
+  ])
   return {
     words: `somebody runs iptables ${command} on ${node.name}`,
     locks: [],
-    take: async () => void (await node.namespace.exec(['iptables', '-w', ...command.split(' ')])),
+    take: async () => void (await node.namespace.exec(['sh', '-c', `iptables -w ${command}`])),
   }
 }
 

@@ -44,6 +44,25 @@ test('metadata: what matters is kept, what is large and of no use is not', () =>
   })
 })
 
+// As the API server writes it, for a set whose members have owners of their own.
+const ownedFinalizers = (manager: string, ...finalizers: readonly string[]): Record<string, unknown> => ({
+  ...{ manager, operation: 'Update', apiVersion: 'v1', fieldsType: 'FieldsV1' },
+  fieldsV1: { 'f:metadata': { 'f:finalizers': Object.fromEntries(finalizers.map((name) => [`v:"${name}"`, {}])) } },
+})
+const cleanup = 'service.kubernetes.io/load-balancer-cleanup'
+
+test.each<[string, readonly string[], unknown, true | undefined]>([
+  ['ours', [cleanup], [ownedFinalizers('kubectl', 'a/b'), ownedFinalizers('bellhop-leader', cleanup)], true],
+  ['of another', [cleanup], [ownedFinalizers('cloud-controller-manager', cleanup)], undefined],
+  ['of another, who wrote beside us', [cleanup], [ownedFinalizers('bellhop-leader', 'a/b')], undefined],
+  ['not there any more', ['a/b'], [ownedFinalizers('bellhop-leader', cleanup)], undefined],
+  ['without an account', [cleanup], undefined, undefined],
+  ['with an account of nonsense', [cleanup], [null, 7, { manager: 'bellhop-leader', fieldsV1: [] }], undefined],
+])('the finalizer of load balancers: %s', (_, finalizers, managedFields, expected) => {
+  const { finalizedByUs } = value('Service', { metadata: metadata({ finalizers, managedFields }) })
+  expect(finalizedByUs).toBe(expected)
+})
+
 test('a dual-stack LoadBalancer Service in full', () => {
   const { meta: _meta, ...service } = value('Service', {
     metadata: metadata(),

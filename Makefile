@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/.cache/bin:$(PATH)
 
-.PHONY: help demo test test-cluster check lint format types build bench fuzz interop-doc lab deps deps-npm clean
+.PHONY: help demo test test-cluster check lint format types build bench fuzz chaos interop-doc lab deps deps-npm clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ bench: deps ## benchmarks, as ratios against real peers; never part of the tests
 
 fuzz: deps-npm ## fuzzing, SECONDS_EACH=60 for each target
 	@for file in test/fuzz/*-fuzz.ts; do node $$file --seconds $${SECONDS_EACH:-60} || exit 1; done
+
+chaos: deps ## faults and edits by seed before an oracle of its own: SEED=1, STEPS=30 a round, SECONDS_EACH=60 of rounds
+	@node test/e2e/chaos/chaos.ts --seed $${SEED:-1} --steps $${STEPS:-30} --seconds $${SECONDS_EACH:-60}
 
 interop-doc: deps ## every interop test, and docs/interop.md from what came of it
 	@node test/interop/write-document.ts

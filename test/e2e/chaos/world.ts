@@ -327,11 +327,20 @@ function createLeaves(lab: Lab): Pick<ChaosWorld, 'setPassword'> & { readonly re
     },
     restart: async (router, signal, downMs) => {
       await router.stop(signal)
+      if (signal === 'SIGKILL') await losePower(router)
       await pause(downMs)
       await router.start()
       if (password !== undefined) await apply(router)
     },
   }
+}
+
+// A router without power forgets what its kernel knew. What a daemon that is killed leaves there and does not find again when it
+// starts is a matter of that daemon: FRR 8.4 leaves host routes behind whose next hop groups it cannot find.
+async function losePower({ namespace, kind }: Router): Promise<void> {
+  const protocol = kind === 'bird' ? 'bird' : 'bgp'
+  for (const family of ['-4', '-6']) await namespace.exec(['ip', family, 'route', 'flush', 'proto', protocol])
+  if (kind === 'frr') await namespace.exec(['ip', 'nexthop', 'flush', 'proto', 'zebra'])
 }
 
 /** A change of an object that may have gone meanwhile, or that the API server refuses; what it said then. */

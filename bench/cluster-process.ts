@@ -17,14 +17,11 @@ export async function buildBundle(folder: string): Promise<string> {
 }
 
 /**
- * The literal environment that deploy/ gives to the container of this name. Node lets the heap grow to half of a container's memory
- * limit; here is no container, so it is told.
+ * The literal environment that deploy/ gives to the only container of a workload. Node lets the heap grow to half of a container's
+ * memory limit; here is no container, so it is told.
  */
-export function deployedEnvironment(verb: 'controller' | 'agent'): Readonly<Record<string, string>> {
-  const text = readFileSync(path.join(repositoryRoot, `deploy/base/${verb}.yaml`), 'utf8')
-  const objects = parseAllDocuments(text).map((document) => document.toJS() as JsonObject)
-  const containers = objects.flatMap((object) => objectsAt(object, 'spec', 'template', 'spec', 'containers'))
-  const container = containers.find((candidate) => stringAt(candidate, 'name') === verb) ?? {}
+export function deployedEnvironment(workload: JsonObject): Readonly<Record<string, string>> {
+  const [container = {}] = objectsAt(workload, 'spec', 'template', 'spec', 'containers')
   const env = Object.fromEntries(
     objectsAt(container, 'env').flatMap((variable) => {
       const value = stringAt(variable, 'value')
@@ -33,6 +30,13 @@ export function deployedEnvironment(verb: 'controller' | 'agent'): Readonly<Reco
   )
   const limitMb = Number.parseInt(stringAt(container, 'resources', 'limits', 'memory') ?? '', 10)
   return { ...env, NODE_OPTIONS: `${env['NODE_OPTIONS'] ?? ''} --max-old-space-size=${limitMb / 2}`.trim() }
+}
+
+/** The workload of this kind in a file of deploy/. */
+export function deployedWorkload(file: string, kind: string): JsonObject {
+  const text = readFileSync(path.join(repositoryRoot, 'deploy', file), 'utf8')
+  const objects = parseAllDocuments(text).map((document) => document.toJS() as JsonObject)
+  return objects.find((object) => object['kind'] === kind) ?? {}
 }
 
 export interface Memory {

@@ -30,7 +30,14 @@ import {
   vipObject,
   vipOf,
 } from './cluster-objects.ts'
-import { buildBundle, deployedEnvironment, type Running, renderMemory, start } from './cluster-process.ts'
+import {
+  buildBundle,
+  deployedEnvironment,
+  deployedWorkload,
+  type Running,
+  renderMemory,
+  start,
+} from './cluster-process.ts'
 import { nowMs, type RouterEvent, type Routers, startRouters } from './cluster-routers.ts'
 import { settle } from './cluster-settle.ts'
 
@@ -168,7 +175,7 @@ async function startController(bench: Bench, name: string): Promise<Running> {
   }
   return start({
     argv: [process.execPath, ...profiling(), bench.bundle, 'controller', ...Object.entries(flags).flat()],
-    env: { ...deployedEnvironment('controller'), ...nodeOptions() },
+    env: { ...deployedEnvironment(deployedWorkload('base/controller.yaml', 'Deployment')), ...nodeOptions() },
     logPath: path.join(bench.directory, 'controller.log'),
     ...{ httpPort, nowMs },
   })

@@ -34,7 +34,7 @@ import {
   sliceObject,
   vipCidr,
 } from './cluster-objects.ts'
-import { buildBundle, deployedEnvironment, type Running, start } from './cluster-process.ts'
+import { buildBundle, deployedEnvironment, deployedWorkload, type Running, start } from './cluster-process.ts'
 import { nowMs, type Routers, startRouters } from './cluster-routers.ts'
 
 const size = {
@@ -183,7 +183,7 @@ function bellhop(bundle: string): Product {
     }
     return start({
       argv: [process.execPath, bundle, 'controller', ...Object.entries(flags).flat()],
-      env: deployedEnvironment('controller'),
+      env: deployedEnvironment(deployedWorkload('base/controller.yaml', 'Deployment')),
       logPath: path.join(directory, 'bellhop.log'),
       ...{ httpPort, nowMs },
     })

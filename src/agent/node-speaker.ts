@@ -18,6 +18,7 @@ import { countingConf } from '../plan/peers.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { CancelTimer, Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { createTurns } from '../runtime/slices.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
 import { nodePeerSelection } from './node-peers.ts'
 import { type SecretWatch, watchSecrets } from './secret-watch.ts'
@@ -96,12 +97,13 @@ export function startNodeSpeaker(options: NodeSpeakerOptions): NodeSpeaker {
   const note = (reason: string, message: string, severity: EventNote['severity'] = 'Warning'): void =>
     events.record({ subject: nodeSubject(store, node), severity, reason, message })
   const refusals = createRefusalNotes(note)
-  const secrets = watchSecrets({ ...base, onChange: () => plan() })
-  const drains = createDrainWatch({ clock, signal, onDue: () => plan() })
-  const gate = createDataplaneGate({ agents: ownSign(options), clock, signal, onChange: () => plan() })
+  const secrets = watchSecrets({ ...base, onChange: () => turns.pull() })
+  const drains = createDrainWatch({ clock, signal, onDue: () => turns.pull() })
+  const gate = createDataplaneGate({ agents: ownSign(options), clock, signal, onChange: () => turns.pull() })
   const context = planContext(options, { drains: drains.phases, dataplane: gate.dataplane, plan: announcer.plan })
 
-  const plan = (): void => {
+  // In turns, because the thread answers the controllers' BFD, too: ten thousand VIPs planned in one piece are half of their patience.
+  function* plan(): Generator<undefined, void, undefined> {
     if (signal.aborted || !store.synced()) return
     secrets.follow(secretsOf(store.view(), node))
     if (announcer.plan() === undefined && !secrets.settled()) return
@@ -113,12 +115,13 @@ export function startNodeSpeaker(options: NodeSpeakerOptions): NodeSpeaker {
     // The first plan is a whole one, and what is there by then waits for nobody.
     const news = announcer.plan() === undefined ? undefined : changes
     gate.take(view, news)
-    announcer.step(view, news, context(view))
+    yield* announcer.step(view, news, context(view))
     refusals(announcer)
     report.pull()
     onChange()
   }
-  store.onChange(plan)
+  const turns = createTurns(plan, { clock, signal })
+  store.onChange(turns.pull)
 
   const confirmWithdrawals = async (vips: number): Promise<void> => {
     const message = `${vips} VIPs at once are to be withdrawn: held until fresh lists from the API server confirm it`
@@ -131,7 +134,9 @@ export function startNodeSpeaker(options: NodeSpeakerOptions): NodeSpeaker {
       log.debug({ event: 'withdrawals-not-confirmed', message: String(error) })
       return
     }
-    plan()
+    turns.pull()
+    await turns.settled()
+    if (signal.aborted) return
     log.warn({ event: 'withdrawals-confirmed', vips: announcer.guarded.size })
     announcer.confirmed()
     report.pull()

@@ -18,12 +18,16 @@ import type { Plan, PlanContext, PlanStep, TableChange } from '../plan/types.ts'
 import { createWithdrawGuard, type GuardLimits } from './withdraw-guard.ts'
 
 export interface Announcer {
-  /** Plans and tells the speaker, but for what the withdraw guard holds back; then `onGuarded` is called. The Vips whose plan is another. */
+  /**
+   * Plans and tells the speaker, but for what the withdraw guard holds back; then `onGuarded` is called. The Vips whose plan is another.
+   * Pauses where many VIPs are planned, and is to be taken to its end before the next step, or `confirmed`; until then the plan is
+   * the one before.
+   */
   readonly step: (
     view: ClusterView,
     changes: ClusterChanges | undefined,
     context: PlanContext,
-  ) => PlanStep['changedVips']
+  ) => Generator<undefined, PlanStep['changedVips'], undefined>
   /** The peers towards which to be quiet are others. */
   readonly quietChanged: () => void
   /** Fresh lists have confirmed the view: withdraws what was held back and is still not in the plan. */
@@ -37,7 +41,7 @@ export interface Announcer {
   readonly sessions: ReadonlyMap<string, SessionStatus>
   /** By BgpPeer: the networks from which routers connect. */
   readonly ranges: ReadonlyMap<string, RangeStatus>
-  /** Whether no session of this replica announces the Vip any more, down to the last socket. */
+  /** Whether no session of this replica announces the Vip any more, down to the last socket. Not known, so no, in the midst of a step. */
   readonly isWithdrawn: (vip: string) => boolean
   /** Why the speaker cannot listen, while it cannot. */
   readonly listenError: () => string | undefined
@@ -47,7 +51,7 @@ export interface Announcer {
 const defaultGuard: GuardLimits = { percent: 50, minimumVips: 20 }
 
 export interface AnnouncerOptions {
-  readonly planner: Planner
+  readonly planner: Pick<Planner, 'planning'>
   readonly speaker: Speaker
   /** A step would withdraw too much at once: `confirmed` is to be called when fresh lists are in the view. */
   readonly onGuarded: (vips: ReadonlySet<string>) => void
@@ -65,6 +69,7 @@ export function createAnnouncer({ planner, speaker, onGuarded, redirect, quiet }
   const withdrawing = new Map<string, number>()
   let plan: Plan | undefined
   let told: SpeakerConfig | undefined
+  let isStepping = false
   let revision = 0
   let listenError: string | undefined
   const guard = createWithdrawGuard()
@@ -96,15 +101,18 @@ export function createAnnouncer({ planner, speaker, onGuarded, redirect, quiet }
     guarded: guard.heldVips,
     isWithdrawn: (vip) =>
       plan !== undefined &&
+      !isStepping &&
       !withdrawing.has(vip) &&
       !guard.heldVips.has(vip) &&
       (plan.vips.get(vip)?.peers.length ?? 0) === 0 &&
       // Agents withdraw by themselves, when they see what this plan was made from.
       (plan.vips.get(vip)?.nodePeers ?? []).length === 0,
 
-    step: (view, changes, context) => {
+    *step(view, changes, context) {
       const previous = plan
-      const step = planner.plan(view, changes, context)
+      isStepping = true
+      const step = yield* planner.planning(view, changes, context)
+      isStepping = false
       plan = step.plan
       const conf = countingConf(view, plan)
       const limits = conf?.withdrawGuard ?? defaultGuard

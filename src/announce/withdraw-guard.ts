@@ -30,6 +30,12 @@ export interface WithdrawGuard {
 export function createWithdrawGuard(): WithdrawGuard {
   const held = new Map<TableName, Set<Prefix>>()
   const heldVips = new Set<string>()
+  /** How many VIPs the plan of the last step announces, so that not all are looked at each time that one of them is withdrawn. */
+  let counted: { readonly plan: Plan; readonly announced: number } | undefined
+  const announcedIn = (plan: Plan | undefined): number => {
+    if (plan === undefined) return 0
+    return counted?.plan === plan ? counted.announced : countAnnounced(plan)
+  }
 
   const takeBack = (step: PlanStep): void => {
     for (const { table, upserts } of step.tableChanges)
@@ -47,9 +53,17 @@ export function createWithdrawGuard(): WithdrawGuard {
     heldVips,
     admit: (step, previous, limits) => {
       takeBack(step)
-      const lost = [...step.changedVips].filter((vip) => isAnnounced(previous, vip) && !isAnnounced(step.plan, vip))
+      const lost: string[] = []
+      const before = announcedIn(previous)
+      let announced = before
+      for (const vip of step.changedVips) {
+        const [was, is] = [isAnnounced(previous, vip), isAnnounced(step.plan, vip)]
+        if (was && !is) lost.push(vip)
+        announced += Number(is) - Number(was)
+      }
+      counted = { plan: step.plan, announced }
       const holding = heldVips.size > 0
-      if (!holding && !isTooMuch(lost.length, previous, limits))
+      if (!holding && !isTooMuch(lost.length, before, limits))
         return { tableChanges: step.tableChanges, tripped: false }
       // While something is held, further losses of the same kind wait with it.
       for (const vip of lost) heldVips.add(vip)
@@ -73,9 +87,11 @@ export function createWithdrawGuard(): WithdrawGuard {
 
 const isAnnounced = (plan: Plan | undefined, vip: string): boolean => (plan?.vips.get(vip)?.peers.length ?? 0) > 0
 
-function isTooMuch(lost: number, previous: Plan | undefined, { percent, minimumVips }: GuardLimits): boolean {
-  if (lost === 0 || previous === undefined) return false
-  let announced = 0
-  for (const { peers } of previous.vips.values()) if (peers.length > 0) announced++
-  return announced >= minimumVips && lost * 100 > announced * percent
+function countAnnounced({ vips }: Plan): number {
+  let count = 0
+  for (const { peers } of vips.values()) if (peers.length > 0) count++
+  return count
 }
+
+const isTooMuch = (lost: number, announced: number, { percent, minimumVips }: GuardLimits): boolean =>
+  lost > 0 && announced >= minimumVips && lost * 100 > announced * percent

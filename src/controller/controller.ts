@@ -176,7 +176,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     synced: store.synced(),
   }))
   const rounds = createRounds({
-    ...{ store, kinds, announcer, presence, drains, leadership, owners, reporter, metrics, clock, log },
+    ...{ store, kinds, announcer, presence, drains, leadership, owners, reporter, metrics, clock, log, signal },
     watches: [gate, health, ...(adoption === undefined ? [] : [{ take: adoption.pull }])],
     context: () => planContext(config, store, { presence, gate, drains, health, plan: announcer.plan }),
   })

@@ -10,6 +10,7 @@ import type { ControllerMetrics } from '../metrics/controller-metrics.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { createTurns } from '../runtime/slices.ts'
 import type { Layer2Owners } from './layer2-owners.ts'
 import type { Leadership } from './leadership.ts'
 import type { Presence } from './presence.ts'
@@ -24,7 +25,7 @@ export interface RoundsOptions {
   /** What looks at the cluster before it is planned. */
   readonly watches: readonly { readonly take: (view: ClusterView, changes: ClusterChanges | undefined) => void }[]
   readonly drains: Pick<DrainWatch, 'setNodes'>
-  readonly leadership: Pick<Leadership, 'changed' | 'note'>
+  readonly leadership: Pick<Leadership, 'changed' | 'pull' | 'note'>
   readonly owners: Pick<Layer2Owners, 'changed'>
   readonly reporter: Pick<Reporter, 'changed' | 'pull'>
   readonly metrics: Pick<ControllerMetrics, 'planned'>
@@ -32,10 +33,15 @@ export interface RoundsOptions {
   readonly context: () => PlanContext
   readonly clock: Clock
   readonly log: Log
+  /** Ends the round under way. */
+  readonly signal: AbortSignal
 }
 
 export interface Rounds {
-  /** One round; nothing before the first lists are complete. */
+  /**
+   * One round; nothing before the first lists are complete. It is done at once, but for one in which many VIPs are planned, which goes
+   * on in slices: leases are renewed, and statuses written, meanwhile.
+   */
   readonly run: () => void
   /** So many VIPs are held back: lists anew and, whatever they say by then, withdraws what is still to be withdrawn. */
   readonly confirmWithdrawals: (vips: number) => Promise<void>
@@ -44,7 +50,7 @@ export interface Rounds {
 export function createRounds(options: RoundsOptions): Rounds {
   const { store, announcer, leadership, reporter, clock, log } = options
 
-  const run = (): void => {
+  function* round(): Generator<undefined, void, undefined> {
     if (!store.synced()) return
     const startMs = clock.monotonicMs()
     const changes = store.takeChanges()
@@ -52,12 +58,19 @@ export function createRounds(options: RoundsOptions): Rounds {
     // The first plan is a whole one: what changed before it is of no interest.
     const since = announcer.plan() === undefined ? undefined : changes
     for (const watch of options.watches) watch.take(store.view(), since)
-    const changedVips = announcer.step(store.view(), since, options.context())
+    const step = announcer.step(store.view(), since, options.context())
+    let planned = step.next()
+    const isLong = planned.done !== true
+    for (; planned.done !== true; planned = step.next()) yield
+    const changedVips = planned.value
     options.metrics.planned((clock.monotonicMs() - startMs) / 1000)
     options.owners.changed(changedVips)
     leadership.changed(changes)
+    // In the midst of a step nothing counted as withdrawn.
+    if (isLong) leadership.pull()
     reporter.changed(changes)
   }
+  const rounds = createTurns(round, options)
 
   const confirmWithdrawals = async (vips: number): Promise<void> => {
     log.warn({ event: 'withdrawals-held', vips, until: 'fresh lists have confirmed them' })
@@ -74,13 +87,15 @@ export function createRounds(options: RoundsOptions): Rounds {
       log.debug({ event: 'withdrawals-not-confirmed', message: String(error) })
       return
     }
-    run()
+    rounds.pull()
+    await rounds.settled()
+    if (options.signal.aborted) return
     log.warn({ event: 'withdrawals-confirmed', vips: announcer.guarded.size })
     announcer.confirmed()
     reporter.pull()
   }
 
-  return { run, confirmWithdrawals }
+  return { run: rounds.pull, confirmWithdrawals }
 }
 
 function bgpConfSubject(store: ClusterStore): EventSubject {

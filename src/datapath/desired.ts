@@ -3,7 +3,7 @@
 // makes of it. Pure.
 
 import type { Protocol, Vip } from '../k8s/objects.ts'
-import { compareIp, type Ip } from '../net/ip.ts'
+import { compareIpBytes, type Ip, ipToBytes } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
 
 /** A port of a Service on a VIP. */
@@ -19,13 +19,38 @@ export interface VipRules {
   readonly ports: readonly VipPort[]
 }
 
-/** Sorted by address. `before`: what was sorted last, so that ten thousand of which few changed are hardly compared. */
+/**
+ * Sorted by address. `before`: what was sorted last, so that of ten thousand only those that are not among them are compared. An agent
+ * does this with each change of a VIP.
+ */
 export function sortRules(rules: Iterable<VipRules>, before: readonly VipRules[] = []): readonly VipRules[] {
   const rest = new Set(rules)
   const kept = before.filter((vip) => rest.delete(vip))
-  return [...kept, ...rest].sort((a, b) => compareIp(a.address, b.address))
+  const fresh = [...rest]
+    .map((vip) => ({ vip, bytes: ipToBytes(vip.address) }))
+    .sort((a, b) => compareIpBytes(a.bytes, b.bytes))
+  const sorted: VipRules[] = []
+  let at = 0
+  for (const { vip, bytes } of fresh) {
+    const end = firstAfter(kept, bytes, at)
+    for (const before of kept.slice(at, end)) sorted.push(before)
+    sorted.push(vip)
+    at = end
+  }
+  return [...sorted, ...kept.slice(at)]
 }
 
+/** Where in a sorted list, from `from` on, the first VIP stands whose address is beyond these bytes. */
+function firstAfter(sorted: readonly VipRules[], bytes: Uint8Array, from: number): number {
+  let [low, high] = [from, sorted.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    const vip = sorted[middle]
+    if (vip === undefined || compareIpBytes(ipToBytes(vip.address), bytes) > 0) high = middle
+    else low = middle + 1
+  }
+  return low
+}
 /** Whether two sets ask for the same; nearly all of what is asked for again is the very same value. */
 export const sameRules = (a: readonly VipRules[], b: readonly VipRules[]): boolean =>
   a === b ||

@@ -107,7 +107,7 @@ function converse(
         const isOk = response.statusCode === 200
         const onItem =
           limits.onItem === undefined || !isOk ? undefined : (item: unknown) => over || limits.onItem?.(item)
-        const gather = onItem === undefined ? collect : collectList(onItem)
+        const gather = onItem === undefined ? collect : collectList(onItem, clock)
         gather(response, (text) =>
           text.ok ? finish(ok(answerOf(response, text.value))) : fail(lostError(sendable, text.error)),
         )
@@ -153,9 +153,13 @@ function endings(
   response.on('close', () => done(err(`the connection closed after ${length()} bytes of the answer`)))
 }
 
-// As `collect`, with the items of the list taken out.
+/** So long a list may hold the thread; then whatever else has happened gets its turn. */
+const readingMs = 5
+
+// As `collect`, with the items of the list taken out. A server that is near fills the connection faster than a list is read, and what
+// is there would be read to its end: half a second, with several lists under way.
 const collectList =
-  (onItem: (item: unknown) => void) =>
+  (onItem: (item: unknown) => void, clock: Clock) =>
   (response: IncomingMessage, done: (result: Result<string, string>) => void): void => {
     const splitter = createListSplitter()
     const takeItem = (text: string): void => {
@@ -167,9 +171,18 @@ const collectList =
       }
     }
     let length = 0
+    let busyMs = 0
+    const rest = (): void => {
+      busyMs = 0
+      response.pause()
+      setImmediate(() => response.resume())
+    }
     response.on('data', (chunk: Buffer) => {
       length += chunk.length
+      const begunMs = clock.monotonicMs()
       splitter.push(chunk, takeItem)
+      busyMs += clock.monotonicMs() - begunMs
+      if (busyMs >= readingMs) rest()
       if (splitter.pendingBytes() <= itemBytesMax) return
       done(err(`an item of the list is larger than ${itemBytesMax} bytes`))
       response.destroy()

@@ -8,7 +8,7 @@ import type { RouterId } from '../net/asn.ts'
 import { nextHopAnnotation } from './eligibility.ts'
 import { bgpAsnAnnotation, bgpSourceAddressAnnotation, nodeIdentity, routerIdAnnotation } from './node-speaker.ts'
 import { type PlannedPeers, planPeers } from './peers.ts'
-import { createPlanner, type Planner } from './plan.ts'
+import { createPlanner, type Planner, toItsEnd } from './plan.ts'
 import { same } from './same.ts'
 import type { Kept, LastGoodPeers, PeerRefusal, PlanContext } from './types.ts'
 
@@ -16,18 +16,17 @@ import type { Kept, LastGoodPeers, PeerRefusal, PlanContext } from './types.ts'
 export function createFailStaticPlanner(): Planner {
   const planner = createPlanner()
   let memory = nothingKnown
-  return {
-    plan: (view, changes, context) => {
-      if (concerns(changes, context, memory)) memory = settle(memory, view, context)
-      const { standIns, lastGood, routerId, kept } = memory
-      const step = planner.plan(standIns === undefined ? view : { ...view, ...standIns }, changes, {
-        ...context,
-        lastGood,
-        ...(routerId === undefined ? {} : { defaultRouterId: context.defaultRouterId ?? routerId }),
-      })
-      return kept === undefined ? step : { ...step, plan: { ...step.plan, kept } }
-    },
+  const planning: Planner['planning'] = function* (view, changes, context) {
+    if (concerns(changes, context, memory)) memory = settle(memory, view, context)
+    const { standIns, lastGood, routerId, kept } = memory
+    const step = yield* planner.planning(standIns === undefined ? view : { ...view, ...standIns }, changes, {
+      ...context,
+      lastGood,
+      ...(routerId === undefined ? {} : { defaultRouterId: context.defaultRouterId ?? routerId }),
+    })
+    return kept === undefined ? step : { ...step, plan: { ...step.plan, kept } }
   }
+  return { planning, plan: (view, changes, context) => toItsEnd(planning(view, changes, context)) }
 }
 
 type Objects = Kept['objects']

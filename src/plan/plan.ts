@@ -25,7 +25,20 @@ export interface Planner {
    * call; undefined means that anything may have. The plans themselves never change: keep them as long as you like.
    */
   readonly plan: (view: ClusterView, changes: ClusterChanges | undefined, context: PlanContext) => PlanStep
+  /**
+   * The same, with pauses between VIPs where many are to be planned, in which others may have the thread: ten thousand VIPs take half a
+   * second. Plans the view and the context as they are at the first step, whatever becomes of their maps meanwhile. To be taken to its
+   * end before anything else is asked of this planner.
+   */
+  readonly planning: (
+    view: ClusterView,
+    changes: ClusterChanges | undefined,
+    context: PlanContext,
+  ) => Generator<undefined, PlanStep, undefined>
 }
+
+/** Fewer VIPs than this are planned without a pause: they take a few milliseconds. */
+export const pausesFromVips = 250
 
 /** The whole plan, from nothing but its arguments. */
 export function planFromScratch(view: ClusterView, context: PlanContext): Plan {
@@ -35,15 +48,21 @@ export function planFromScratch(view: ClusterView, context: PlanContext): Plan {
 /** A planner that has planned nothing yet: its first step is a whole plan, and every table is new. */
 export function createPlanner(): Planner {
   let memory: Memory = forget()
-  return {
-    plan: (view, changes, context) => {
-      const step =
-        memory.last === undefined || changes === undefined || !sameContext(memory.last.context, context)
-          ? planAgain(memory, view, context)
-          : planChanges(memory, memory.last.surroundings, view, changes, context)
-      memory = step.memory
-      return step.result
-    },
+  const planning: Planner['planning'] = function* (view, changes, context) {
+    const step = yield* memory.last === undefined || changes === undefined || !sameContext(memory.last.context, context)
+      ? planAgain(memory, view, context)
+      : planChanges(memory, memory.last.surroundings, view, changes, context)
+    memory = step.memory
+    return step.result
+  }
+  return { planning, plan: (view, changes, context) => toItsEnd(planning(view, changes, context)) }
+}
+
+/** What work that pauses comes to, without a pause. */
+export function toItsEnd<T>(work: Generator<undefined, T, undefined>): T {
+  for (;;) {
+    const { done, value } = work.next()
+    if (done) return value
   }
 }
 
@@ -69,6 +88,8 @@ interface MemoryStep {
   readonly result: PlanStep
 }
 
+type Planning = Generator<undefined, MemoryStep, undefined>
+
 const forget = (): Memory => ({
   last: undefined,
   liveness: new Map(),
@@ -82,7 +103,7 @@ const forget = (): Memory => ({
 })
 
 // Planning without a memory of VIPs; what was planned before is only what the result is compared with.
-function planAgain(memory: Memory, view: ClusterView, context: PlanContext): MemoryStep {
+function planAgain(memory: Memory, view: ClusterView, context: PlanContext): Planning {
   const every = new Set([...memory.vips.keys(), ...view.vips.keys()])
   return planVips(memory, view, context, { surroundings: survey(view, context), dirty: every })
 }
@@ -93,7 +114,7 @@ function planChanges(
   view: ClusterView,
   changes: ClusterChanges,
   context: PlanContext,
-): MemoryStep {
+): Planning {
   const livenessChanged = changedKeys(memory.liveness, context.nodeLiveness)
   const drainsChanged = changedKeys(memory.drains, context.drains ?? noDrains)
   const layer2Changed = changedKeys(memory.layer2, context.layer2 ?? noPlaces)
@@ -123,17 +144,26 @@ function readOfPool(pool: VipPool | undefined): unknown {
   return read
 }
 
-function planVips(
+function* planVips(
   memory: Memory,
-  view: ClusterView,
+  live: ClusterView,
   context: PlanContext,
   { surroundings, dirty }: { readonly surroundings: Surroundings; readonly dirty: ReadonlySet<string> },
-): MemoryStep {
+): Planning {
+  const isLong = dirty.size >= pausesFromVips
+  const view = isLong ? asItIs(live) : live
   const before = memory.last?.plan
   const seen = reportsOf(context)
+  const facts = {
+    pools: new Map(view.vipPools),
+    liveness: copyIfChanged(memory.liveness, context.nodeLiveness),
+    drains: copyIfChanged(memory.drains, context.drains ?? noDrains),
+    layer2: copyIfChanged(memory.layer2, context.layer2 ?? noPlaces),
+  }
   const reports: [string, VipReport | undefined][] = []
   const touched = new Map<TableName, Set<Prefix>>()
   for (const name of dirty) {
+    if (isLong) yield
     const vip = view.vips.get(name)
     const known = memory.vips.get(name)
     const next = vip === undefined ? undefined : planVip(vip, view, surroundings, seen)
@@ -145,7 +175,8 @@ function planVips(
     replaceContributions(memory, touched, known?.contributions ?? [], next?.contributions ?? [])
     if (!same(known?.report, next?.report)) reports.push([name, next?.report])
   }
-  const { tables, tableChanges, droppedTables } = changeTables(memory, before, surroundings, touched)
+  const { tables, tableChanges, droppedTables } = yield* changeTables(memory, before, surroundings, touched)
+  const vips = (before?.vips ?? SnapshotMap.empty()) as SnapshotMap<string, VipReport>
   const { configs, ranges, refusals } = surroundings.peers
   const peers = same(before?.peers, configs) ? (before?.peers ?? []) : configs
   const plan: Plan = {
@@ -156,21 +187,22 @@ function planVips(
     tables,
     nodes: surroundings.nodes,
     layer2: surroundings.layer2,
-    vips: ((before?.vips ?? SnapshotMap.empty()) as SnapshotMap<string, VipReport>).with(reports),
+    vips: yield* vips.making(reports),
   }
   return {
-    memory: {
-      ...memory,
-      last: { surroundings, context, plan },
-      pools: new Map(view.vipPools),
-      liveness: copyIfChanged(memory.liveness, context.nodeLiveness),
-      drains: copyIfChanged(memory.drains, context.drains ?? noDrains),
-      seen,
-      layer2: copyIfChanged(memory.layer2, context.layer2 ?? noPlaces),
-    },
+    memory: { ...memory, ...facts, last: { surroundings, context, plan }, seen },
     result: { plan, tableChanges, droppedTables, changedVips: new Set(reports.map(([name]) => name)) },
   }
 }
+
+/** What a VIP is planned from, as it is now: the maps of a view go on changing. */
+const asItIs = (view: ClusterView): ClusterView => ({
+  ...view,
+  services: new Map(view.services),
+  endpointSlices: new Map(view.endpointSlices),
+  vipPools: new Map(view.vipPools),
+  vips: new Map(view.vips),
+})
 
 function speakerOf({ conf, peers: { routerId } }: Surroundings, context: PlanContext): Pick<Plan, 'speaker'> {
   if (conf === undefined || routerId === undefined) return {}
@@ -205,22 +237,24 @@ function replaceContributions(
   for (const made of after) at(made.table, made.route.prefix, (list) => [...list, made])
 }
 
-function changeTables(
+function* changeTables(
   { contributions }: Memory,
   before: Plan | undefined,
   surroundings: Surroundings,
   touched: ReadonlyMap<TableName, ReadonlySet<Prefix>>,
-): Pick<Plan, 'tables'> & Pick<PlanStep, 'tableChanges' | 'droppedTables'> {
+): Generator<undefined, Pick<Plan, 'tables'> & Pick<PlanStep, 'tableChanges' | 'droppedTables'>, undefined> {
   const tables = new Map<TableName, ReadonlyMap<Prefix, Route>>()
   const tableChanges: TableChange[] = []
   for (const { name } of surroundings.tables) {
     const old = before?.tables.get(name) as SnapshotMap<Prefix, Route> | undefined
     const routes: [Prefix, Route | undefined][] = []
-    for (const prefix of touched.get(name) ?? []) {
+    const prefixes = touched.get(name) ?? new Set()
+    for (const prefix of prefixes) {
+      if (prefixes.size >= pausesFromVips) yield
       const route = routeOf(contributions.get(name)?.get(prefix) ?? [])
       if (!same(old?.get(prefix), route)) routes.push([prefix, route])
     }
-    tables.set(name, (old ?? SnapshotMap.empty<Prefix, Route>()).with(routes))
+    tables.set(name, yield* (old ?? SnapshotMap.empty<Prefix, Route>()).making(routes))
     if (old !== undefined && routes.length === 0) continue
     tableChanges.push({
       table: name,

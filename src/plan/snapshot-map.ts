@@ -4,6 +4,8 @@
 import { hash32 } from './hash.ts'
 
 const bucketCount = 256
+/** So many changes are made between two pauses. */
+const pauseAfter = 250
 
 /** A ReadonlyMap that never changes; `with` makes another one. Iterates in an order that depends only on its keys' hashes. */
 export class SnapshotMap<K extends string, V> implements ReadonlyMap<K, V> {
@@ -26,12 +28,14 @@ export class SnapshotMap<K extends string, V> implements ReadonlyMap<K, V> {
     return map instanceof SnapshotMap ? map.#buckets : undefined
   }
 
-  /** This map with `changes` made to it; undefined removes the key. */
-  with(changes: Iterable<readonly [K, V | undefined]>): SnapshotMap<K, V> {
+  /** This map with `changes` made to it; undefined removes the key. Pauses between many of them. */
+  *making(changes: readonly (readonly [K, V | undefined])[]): Generator<undefined, SnapshotMap<K, V>, undefined> {
     const buckets = [...this.#buckets]
     const fresh = new Map<number, Map<K, V>>()
     let size = this.size
+    let done = 0
     for (const [key, value] of changes) {
+      if (++done % pauseAfter === 0) yield
       const at = bucketOf(key)
       let bucket = fresh.get(at)
       if (bucket === undefined) {

@@ -54,3 +54,53 @@ export async function runInSlices<T>(
     begunMs = clock.monotonicMs()
   }
 }
+
+/** A turn has ten times what other long work has between two looks at what else there is: routes go before statuses. */
+const turnSliceMs = 10
+
+/** Turns of some work, one after the other. */
+export interface Turns {
+  /** Begins a turn before it returns; while one is under way, another one follows it. */
+  readonly pull: () => void
+  /** Resolves when no turn is under way, nor asked for. */
+  readonly settled: () => Promise<void>
+}
+
+/**
+ * Work that comes again and again, is short mostly and long at times: a turn that does not pause is done when `pull` returns, and one
+ * that does goes on in slices. None goes on after the signal. What a turn throws is thrown out of the event loop.
+ */
+export function createTurns(turn: () => Generator<undefined, void, undefined>, { clock, signal }: SliceOptions): Turns {
+  let isUnderWay = false
+  let again = false
+  const waiting: (() => void)[] = []
+
+  const goOn = (work: Generator<undefined, void, undefined>): void => {
+    const begunMs = clock.monotonicMs()
+    while (work.next().done !== true)
+      if (clock.monotonicMs() - begunMs >= turnSliceMs) {
+        setImmediate(() => (signal.aborted ? end() : goOn(work)))
+        return
+      }
+    end()
+  }
+  const end = (): void => {
+    isUnderWay = false
+    if (again && !signal.aborted) pull()
+    else for (const resolve of waiting.splice(0)) resolve()
+  }
+  const pull = (): void => {
+    again = isUnderWay
+    if (isUnderWay) return
+    isUnderWay = true
+    goOn(turn())
+  }
+  return {
+    pull,
+    settled: () =>
+      new Promise((resolve) => {
+        if (isUnderWay) waiting.push(resolve)
+        else resolve()
+      }),
+  }
+}

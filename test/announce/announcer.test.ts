@@ -5,7 +5,7 @@ import type { Speaker, SpeakerCommand } from '../../src/bgp/speaker/protocol.ts'
 import { parseAsn, parseRouterId } from '../../src/net/asn.ts'
 import { parseIp } from '../../src/net/ip.ts'
 import { type Prefix, parsePrefix } from '../../src/net/prefix.ts'
-import type { Planner } from '../../src/plan/plan.ts'
+import { type Planner, toItsEnd } from '../../src/plan/plan.ts'
 import type { Plan, PlanStep, VipReport } from '../../src/plan/types.ts'
 import { must } from '../../src/runtime/result.ts'
 
@@ -49,16 +49,24 @@ describe('an announcer', () => {
   let announcer: Announcer
   let guarded: number
   let quiet: ReadonlySet<string>
+  /** Of the planner, in each step. */
+  let pauses: number
   const next = (planned: PlanStep): void => {
     steps.push(planned)
-    announcer.step({ bgpConfs: new Map() } as never, undefined, undefined as never)
+    toItsEnd(announcer.step({ bgpConfs: new Map() } as never, undefined, undefined as never))
   }
   const types = (): readonly string[] => sent.map(({ type }) => type)
 
   beforeEach(() => {
     sent = []
     steps = []
-    const planner: Planner = { plan: () => steps.shift() ?? step([]) }
+    pauses = 0
+    const planner: Pick<Planner, 'planning'> = {
+      *planning() {
+        for (let i = 0; i < pauses; i++) yield
+        return steps.shift() ?? step([])
+      },
+    }
     const speaker: Speaker = {
       send: (command) => void sent.push(command),
       onEvent: () => {},
@@ -73,6 +81,22 @@ describe('an announcer', () => {
   test('tells the routes before the peers, and that the first plan is whole after both', () => {
     next(step([], { tableChanges: [change] }))
     expect(types()).toEqual(['routes', 'configure', 'ready'])
+  })
+
+  test('in the midst of a step the plan is the one before, nothing is told, and nothing counts as withdrawn', () => {
+    next(step([vip('v', ['leaf'])]))
+    next(step([vip('v', [])], { tableChanges: [change] }))
+    announcer.observe({ type: 'flushed', revision: 1 })
+    expect(announcer.isWithdrawn('v')).toBe(true)
+    sent.length = 0
+    pauses = 1
+    steps.push(step([vip('v', ['leaf'])], { tableChanges: [change] }))
+    const before = announcer.plan()
+    const stepping = announcer.step({ bgpConfs: new Map() } as never, undefined, undefined as never)
+    stepping.next()
+    expect([announcer.isWithdrawn('v'), announcer.plan() === before, types()]).toEqual([false, true, []])
+    toItsEnd(stepping)
+    expect([announcer.isWithdrawn('v'), announcer.plan() === before, types()]).toEqual([false, false, ['routes']])
   })
 
   test('repeats nothing that did not change', () => {

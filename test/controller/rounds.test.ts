@@ -10,12 +10,16 @@ import { createVirtualClock } from '../../src/runtime/virtual-clock.ts'
 import { conf, view } from '../vip/cluster.ts'
 
 let calls: string[]
+let nowMs = 0
 let synced: boolean
 let changes: ClusterChanges
 let plan: Plan | undefined
 /** Answers the confirmation that was asked for. */
 let confirm: { readonly give: () => void; readonly refuse: (error: Error) => void } | undefined
 let rounds: Rounds
+/** In the next step. */
+let pauses: number
+let end: AbortController
 
 const kinds: readonly Kind[] = ['Service', 'Node']
 const keys = (of: ClusterChanges | undefined): string => (of === undefined ? 'everything' : [...of.keys()].join())
@@ -26,6 +30,8 @@ beforeEach(() => {
   changes = new Map([['Service', new Set(['default/web'])]])
   plan = undefined
   confirm = undefined
+  pauses = 0
+  end = new AbortController()
   const store: Pick<ClusterStore, 'synced' | 'takeChanges' | 'view' | 'confirm'> = {
     synced: () => synced,
     takeChanges: () => changes,
@@ -40,7 +46,8 @@ beforeEach(() => {
   const announcer: Pick<RoundsOptions['announcer'], 'plan' | 'step' | 'confirmed' | 'guarded'> = {
     plan: () => plan,
     guarded: new Set(['203.0.113.1']),
-    step: (_view, since) => {
+    *step(_view, since) {
+      for (; pauses > 0; pauses--) yield
       calls.push(`step ${keys(since)}`)
       plan = {
         peers: [],
@@ -64,6 +71,7 @@ beforeEach(() => {
     watches: [{ take: (_view, since) => void calls.push(`watch ${keys(since)}`) }],
     leadership: {
       changed: () => void calls.push('leadership'),
+      pull: () => void calls.push('leadership, for it was long'),
       note: ({ reason, severity, subject, message }) =>
         void calls.push(`${severity} ${reason} on ${subject.kind} ${subject.name}: ${message}`),
     },
@@ -71,8 +79,10 @@ beforeEach(() => {
     reporter: { changed: () => void calls.push('reporter'), pull: () => void calls.push('report') },
     metrics: { planned: () => {} },
     context: () => ({ serviceClass: { name: 'bellhop.io/bgp', handleDefault: true }, nodeLiveness: new Map() }),
-    clock: createVirtualClock(),
+    // Time passes by more than a slice with each look at it.
+    clock: { ...createVirtualClock(), monotonicMs: () => (nowMs += 20) },
     log: silentLog,
+    signal: end.signal,
   })
 })
 
@@ -94,6 +104,50 @@ describe('a round', () => {
     changes = new Map([['Node', new Set(['n1'])]])
     rounds.run()
     expect(calls.slice(0, 2)).toEqual(['nodes to presence', 'nodes to drains'])
+  })
+})
+
+describe('a round in which many VIPs are planned', () => {
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+  const after = ['owners', 'leadership', 'reporter']
+
+  test('goes on in slices, and what changed meanwhile is the next one', async () => {
+    pauses = 3
+    rounds.run()
+    expect(calls).toEqual(['watch everything'])
+    rounds.run()
+    rounds.run()
+    await expect.poll(() => calls.length).toBe(11)
+    expect(calls).toEqual([
+      ...['watch everything', 'step everything', 'owners', 'leadership', 'leadership, for it was long', 'reporter'],
+      ...['watch Service', 'step Service', ...after],
+    ])
+  })
+
+  test('ends with the replica', async () => {
+    pauses = 1_000_000
+    rounds.run()
+    await turn()
+    end.abort()
+    await turn()
+    await turn()
+    expect(calls).toEqual(['watch everything'])
+    expect(pauses).toBeGreaterThan(0)
+  })
+
+  test('is waited for by the second look, and so is the one after it, which is the first to see the fresh lists', async () => {
+    rounds.run()
+    calls = []
+    pauses = 3
+    rounds.run()
+    const done = rounds.confirmWithdrawals(30)
+    confirm?.give()
+    await done
+    expect(calls.filter((call) => call.startsWith('step') || call === 'confirmed')).toEqual([
+      'step Service',
+      'step Service',
+      'confirmed',
+    ])
   })
 })
 

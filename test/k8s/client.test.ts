@@ -3,6 +3,7 @@
 import { createServer } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { createKubeClient, type KubeClient, type KubeRequest } from '../../src/k8s/client.ts'
+import type { Clock } from '../../src/runtime/clock.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { must } from '../../src/runtime/result.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
@@ -21,13 +22,13 @@ afterEach(async () => {
 
 async function scripted(
   script: Script,
-  options: { readonly concurrency?: number; readonly path?: string } = {},
+  options: { readonly concurrency?: number; readonly path?: string; readonly clock?: Clock } = {},
 ): Promise<{ readonly client: KubeClient; readonly server: ScriptedServer }> {
   const server = await startScriptedServer(script)
   const client = must(
     await createKubeClient({
       credentials: { type: 'server', url: `${server.url}${options.path ?? ''}`, token: 'sesame' },
-      clock: systemClock,
+      clock: options.clock ?? systemClock,
       log: silentLog,
       userAgent: 'bellhop/test',
       ...(options.concurrency === undefined ? {} : { concurrency: options.concurrency }),
@@ -38,6 +39,28 @@ async function scripted(
 }
 
 const get: KubeRequest = { method: 'GET', path: '/api/v1/nodes' }
+
+test('a long list that takes its time to read lets others have the thread, and comes to its end', async () => {
+  const items = Array.from({ length: 3_000 }, (_, i) => ({ metadata: { name: `n${i}` }, filler: 'x'.repeat(300) }))
+  let nowMs = 0
+  const clock = { ...systemClock, monotonicMs: () => (nowMs += 10) }
+  const list = { kind: 'NodeList', metadata: { resourceVersion: '7' }, items }
+  const { client } = await scripted((_request, response) => sendJson(response, 200, list), { clock })
+  const read: unknown[] = []
+  const readAtTurn = new Set<number>()
+  let isOver = false
+  const turn = (): void => {
+    readAtTurn.add(read.length)
+    if (!isOver) setImmediate(turn)
+  }
+  turn()
+  const answer = await client.request({ ...get, onItem: (item) => void read.push(item) })
+  isOver = true
+  expect(answer).toEqual({ ok: true, value: { ...list, items: [] } })
+  expect(read).toEqual(items)
+  // A megabyte comes in chunks of 64 KB at most, and after each of them somebody else has a turn.
+  expect(readAtTurn.size).toBeGreaterThan(10)
+})
 
 test('a request carries credentials, user agent, content type and a query that is escaped', async () => {
   const { client, server } = await scripted((_request, response) => sendJson(response, 200, { kind: 'Node' }))

@@ -5,7 +5,7 @@ import type { ClusterView, Kind, Service } from '../../src/k8s/objects.ts'
 import { parseCommunity } from '../../src/net/community.ts'
 import type { Prefix } from '../../src/net/prefix.ts'
 import { type DrainPhase, drainAnnotation } from '../../src/plan/drain.ts'
-import { createPlanner, planFromScratch } from '../../src/plan/plan.ts'
+import { createPlanner, pausesFromVips, planFromScratch, toItsEnd } from '../../src/plan/plan.ts'
 import type { Plan, PlanContext } from '../../src/plan/types.ts'
 import { must } from '../../src/runtime/result.ts'
 import {
@@ -512,6 +512,59 @@ describe('steps', () => {
     expect(step.tableChanges).toMatchObject([
       { table: 'nodes[rack=r1]', replace: true, upserts: [{ prefix: '203.0.113.10/32' }] },
     ])
+  })
+
+  describe('of many VIPs', () => {
+    const names = Array.from({ length: pausesFromVips }, (_, i) => `203.0.${i >> 8}.${i & 255}`)
+    const services = names.map((ip, i) => service(`s${i}`, { ingress: [ip] }))
+    const crowd = (node: string) =>
+      cluster({
+        services,
+        vips: services.map((of, i) => vip(names[i] ?? '', [of])),
+        slices: services.map((of) => slice(of.meta.name, [endpoint(node)])),
+        pools: [pool('default', ['203.0.0.0/16'])],
+      })
+
+    test('pause, and come to the same', () => {
+      const planning = createPlanner().planning(crowd('n1'), undefined, context)
+      let pauses = 0
+      let planned = planning.next()
+      for (; planned.done !== true; planned = planning.next()) pauses++
+      expect(pauses).toBeGreaterThanOrEqual(pausesFromVips)
+      expect(planned.value.plan).toEqual(planFromScratch(crowd('n1'), context))
+      expect(planned.value.plan.tables.get('all')?.size).toBe(pausesFromVips)
+    })
+
+    test('are planned as the cluster was when it began, and what changed meanwhile is the next step', () => {
+      const [before, after] = [crowd('n1'), crowd('n2')]
+      const live = {
+        ...before,
+        services: new Map(before.services),
+        endpointSlices: new Map(before.endpointSlices),
+        vips: new Map(before.vips),
+      }
+      const liveness = new Map<string, 'up' | 'down'>()
+      const planner = createPlanner()
+      const planning = planner.planning(live, undefined, { ...context, nodeLiveness: liveness })
+      planning.next()
+      for (const [key, slices] of after.endpointSlices) live.endpointSlices.set(key, slices)
+      live.vips.delete(names[0] ?? '')
+      liveness.set('n2', 'down')
+      expect(toItsEnd(planning).plan).toEqual(planFromScratch(before, context))
+      const changes = new Map([
+        ['EndpointSlice' as const, new Set(after.endpointSlices.keys())],
+        ['Vip' as const, new Set([names[0] ?? ''])],
+      ])
+      const now = { ...context, nodeLiveness: liveness }
+      expect(toItsEnd(planner.planning(live, changes, now)).plan).toEqual(planFromScratch(live, now))
+    })
+
+    test('do not pause where only a few of them changed', () => {
+      const planner = createPlanner()
+      planner.plan(crowd('n1'), undefined, context)
+      const step = planner.planning(crowd('n1'), changesOf('EndpointSlice', 'default/s1'), context).next()
+      expect(step.done).toBe(true)
+    })
   })
 
   test('the plan before stays as it was', () => {

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { createKubeClient, type KubeClient } from '../k8s/client.ts'
 import type { Clock } from '../runtime/clock.ts'
-import { type Exec, type ExecResult, systemExec } from '../runtime/exec.ts'
+import { type ExecResult, systemExec } from '../runtime/exec.ts'
 import type { Log } from '../runtime/log.ts'
 import { must } from '../runtime/result.ts'
 import type { ApiServerHandle } from './apiserver/server.ts'
@@ -16,6 +16,7 @@ import { takeNamedCluster } from './control-plane/named-cluster.ts'
 import { startKubeProxy } from './kube-proxy/kube-proxy.ts'
 import { type ProxyChoice, proxyChoiceOf, startRealKubeProxy } from './kube-proxy/real-kube-proxy.ts'
 import { startKubelet } from './kubelet/kubelet.ts'
+import { createLabKubectl, type RunKubectl } from './lab-kubectl.ts'
 import { nodeProgram, repositoryRoot } from './netns/node-program.ts'
 import type { LabProcess } from './netns/process.ts'
 import { kubectlProgram } from './requirements.ts'
@@ -51,7 +52,7 @@ export interface Lab extends AsyncDisposable {
   /** leaf1 and leaf2, in this order, running. */
   readonly routers: readonly [Router, Router]
   /** The real kubectl, as the cluster's administrator. Never rejects. */
-  readonly kubectl: (args: readonly string[], options?: { readonly input?: string }) => Promise<ExecResult>
+  readonly kubectl: RunKubectl
   /** As `kubectl`; throws with kubectl's own words when it fails. */
   readonly mustKubectl: (args: readonly string[], options?: { readonly input?: string }) => Promise<string>
   /** Applies the namespace, the CRDs and the rights of an installation, and takes its tokens. */
@@ -90,8 +91,10 @@ const nodeLeaseSeconds = 4
 /** Builds the lab. Needs root, network namespaces, and the programs of the chosen routers. */
 export async function startLab(options: LabOptions): Promise<Lab> {
   const cleanups: (() => Promise<unknown>)[] = []
-  const destroy = async (): Promise<void> => {
-    for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+  let destroyed: Promise<void> | undefined
+  const destroy = (): Promise<void> => {
+    destroyed ??= runAll(cleanups.reverse())
+    return destroyed
   }
   try {
     return await build(options, cleanups, destroy)
@@ -99,6 +102,13 @@ export async function startLab(options: LabOptions): Promise<Lab> {
     await destroy()
     throw error
   }
+}
+
+// One that fails keeps none of the others from being run.
+async function runAll(cleanups: readonly (() => Promise<unknown>)[]): Promise<void> {
+  const failures: unknown[] = []
+  for (const cleanup of cleanups) await cleanup().catch((error: unknown) => failures.push(error))
+  if (failures.length > 0) throw failures[0]
 }
 
 async function build(
@@ -131,7 +141,9 @@ async function build(
   else if (kubeProxy.program !== undefined)
     throw new Error('a kube-proxy of your own runs against the API server of the lab alone: unset BELLHOP_KUBE_PROXY')
   const cables = await startNodes(topology, { client, plane, clock, log, kubeProxy, kubeconfig }, cleanups)
-  const kubectl = runKubectl(systemExec, kubectlProgram(), hostConfig)
+  const { kubectl, close } = createLabKubectl(systemExec, kubectlProgram(), hostConfig)
+  // First of all: whoever is in the middle of something with it must not make anything behind those who tidy up.
+  cleanups.push(close)
   const mustKubectl: Lab['mustKubectl'] = async (args, kubectlOptions) => {
     const result = await kubectl(args, kubectlOptions)
     if (result.status !== 0) throw new Error(`kubectl ${args.join(' ')}: ${result.stderr.trim()}`)
@@ -290,15 +302,6 @@ async function startNodes(
   }
   await Promise.all(started)
   return cables
-}
-
-function runKubectl(exec: Exec, program: string, kubeconfig: string): Lab['kubectl'] {
-  return (args, options = {}) =>
-    exec(program, args, {
-      ...options,
-      env: { KUBECONFIG: kubeconfig, HOME: path.dirname(kubeconfig), NO_COLOR: '1' },
-      timeoutMs: 60_000,
-    })
 }
 
 /** What a person types first in another terminal. */

@@ -10,7 +10,7 @@ import { shellLines, startLab } from '../../lab/lab.ts'
 import { isInstalled, kubectlProgram, missingForLab } from '../../lab/requirements.ts'
 import { silentLog } from '../../runtime/log.ts'
 import { systemClock } from '../../runtime/system-clock.ts'
-import { type LabFlags, labCluster } from './lab.ts'
+import { type LabFlags, labCluster, onCluster } from './lab.ts'
 
 const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`
 
@@ -34,8 +34,9 @@ export async function demoVerb(flags: LabFlags): Promise<void> {
     process.exitCode = 1
     return
   }
-  if (missing.length === 0) await tellLabStory(story, flags, ended)
-  else {
+  if (missing.length === 0) {
+    if (!(await onCluster(() => tellLabStory(story, flags, ended)))) return
+  } else {
     story.say(`Not possible here: ${missing.join(', ')}. The demo runs on loopback instead.`)
     await tellLoopbackStory(story)
   }
@@ -53,29 +54,39 @@ async function tellLabStory(story: Story, flags: LabFlags, ended: AbortControlle
     'Three nodes, two leaf routers (BIRD and FRR), an edge router and a client are built in network namespaces ...',
   )
   const cluster = await labCluster(flags)
-  const lab = await startLab({
+  const starting = startLab({
     ...{ prefix: 'demo', leaves: ['bird', 'frr'] as const, ...cluster },
     ...{ clock: systemClock, log: silentLog },
   })
+  // From here on there is something to be taken away. Who interrupts twice wants the end at once.
   const stop = (signal: NodeJS.Signals): void => {
     process.stdout.write(`\n${signal}: everything is taken away again ...\n`)
     ended.abort()
-    void lab.destroy().finally(() => process.exit(128 + constants.signals[signal]))
+    void starting
+      .then(
+        (lab) => onCluster(() => lab.destroy()),
+        // It was interrupted; that it could not be built for that is no news.
+        () => undefined,
+      )
+      .finally(() => process.exit(128 + constants.signals[signal]))
   }
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
   try {
+    await using lab = await starting
     story.say('Until the end of the story you can look around from another terminal, with what is printed here and:')
     for (const line of shellLines(lab.topology.network.directory)) story.command(line)
     await tellStory(lab, story)
     const { passed, total } = story.summary()
     if (passed < total && !ended.signal.aborted)
       story.say(`The logs of all programs are in ${keepLogs(lab.topology.network.directory)}.`)
-  } finally {
-    process.off('SIGINT', stop)
-    process.off('SIGTERM', stop)
-    await lab.destroy()
+  } catch (error) {
+    if (!ended.signal.aborted) throw error
   }
+  // Whoever was interrupted ends when everything is gone.
+  if (ended.signal.aborted) return
+  process.off('SIGINT', stop)
+  process.off('SIGTERM', stop)
 }
 
 /** Copies the lab's logs to where they outlive it; the folder. */

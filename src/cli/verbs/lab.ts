@@ -1,7 +1,7 @@
 // `bellhop lab`: the demo's world, kept until Ctrl-C, for trying things by hand.
 
 import path from 'node:path'
-import { flattenedKubeconfig } from '../../lab/control-plane/named-cluster.ts'
+import { flattenedKubeconfig, NamedClusterError } from '../../lab/control-plane/named-cluster.ts'
 import { type Lab, type LabOptions, shellLines, startLab } from '../../lab/lab.ts'
 import { missingForLab } from '../../lab/requirements.ts'
 import { silentLog } from '../../runtime/log.ts'
@@ -16,6 +16,19 @@ export interface LabFlags {
 export const labCluster = async ({ cluster }: LabFlags): Promise<Pick<LabOptions, 'cluster'>> =>
   cluster === undefined ? {} : { cluster: { kubeconfig: await flattenedKubeconfig(cluster) } }
 
+/** Whether `work` could do with the cluster that was named; what speaks against it is said, and the exit status 1. */
+export async function onCluster(work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work()
+    return true
+  } catch (error) {
+    if (!(error instanceof NamedClusterError)) throw error
+    process.stderr.write(`error: ${error.message}\n`)
+    process.exitCode = 1
+    return false
+  }
+}
+
 export async function labVerb(flags: LabFlags): Promise<void> {
   const missing = missingForLab()
   if (missing.length > 0) {
@@ -23,25 +36,37 @@ export async function labVerb(flags: LabFlags): Promise<void> {
     process.exitCode = 1
     return
   }
-  const ended = new Promise<void>((resolve) => {
-    process.once('SIGINT', () => resolve())
-    process.once('SIGTERM', () => resolve())
-  })
+  await onCluster(() => keepLab(flags))
+}
+
+async function keepLab(flags: LabFlags): Promise<void> {
+  const interrupted = new AbortController()
+  const ended = new Promise<void>((resolve) => interrupted.signal.addEventListener('abort', () => resolve()))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort())
   process.stdout.write(
     'Three nodes, two leaf routers, an edge router and a client are built in network namespaces ...\n',
   )
   const cluster = await labCluster(flags)
+  // Ctrl-C in a terminal ends the programs that build the lab, too: that it cannot be built is no news then.
+  const unlessInterrupted = (error: unknown): undefined => {
+    if (!interrupted.signal.aborted) throw error
+  }
   await using lab = await startLab({
     ...{ prefix: 'lab', leaves: ['bird', 'frr'] as const, ...cluster },
     ...{ clock: systemClock, log: silentLog },
-  })
+  }).catch(unlessInterrupted)
+  if (lab === undefined) return
+  if (!interrupted.signal.aborted) await furnish(lab).catch(unlessInterrupted)
+  await ended
+  process.stdout.write('The lab is taken away ...\n')
+}
+
+async function furnish(lab: Lab): Promise<void> {
   await lab.install()
   const [node1, node2] = lab.topology.nodes
   for (const node of [node1, node2]) if (node !== undefined) lab.startController(node)
   for (const node of lab.topology.nodes) lab.startAgent(node)
   process.stdout.write(welcome(lab))
-  await ended
-  process.stdout.write('The lab is taken away ...\n')
 }
 
 /** What a newcomer can do, in lines to paste. */

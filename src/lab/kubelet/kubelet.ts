@@ -116,7 +116,7 @@ export function startKubelet(options: KubeletOptions): Kubelet {
     onChange: reconcile,
   })
   const registered = Promise.withResolvers<void>()
-  const reporting = reportNode(options, registered.resolve, ending.signal)
+  const reporting = reportNode(options, registered.resolve, ending.signal).catch(registered.reject)
 
   const stop = async (): Promise<void> => {
     ending.abort()

@@ -1,7 +1,7 @@
 // A cluster that is not the lab's, here the embedded API server in its place: what the lab makes on it, what it does not touch, and
 // that nothing is left.
 
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -10,8 +10,10 @@ import { stringAt } from '../../../src/lab/apiserver/json.ts'
 import { type ApiServerHandle, startApiServer } from '../../../src/lab/apiserver/server.ts'
 import type { ControlPlane } from '../../../src/lab/control-plane/control-plane.ts'
 import {
+  flattenedKubeconfig,
   type KubeconfigCluster,
   labScheduler,
+  NamedClusterError,
   nodeKubeconfig,
   takeNamedCluster,
 } from '../../../src/lab/control-plane/named-cluster.ts'
@@ -37,9 +39,9 @@ describeWith({ programs: ['kubectl'] }, 'A named cluster', () => {
   let server: ApiServerHandle
   let directory = ''
   let plane: ControlPlane | undefined
-  const take = async (): Promise<ControlPlane> => {
+  const take = async (kubeconfig = server.kubeconfig()): Promise<ControlPlane> => {
     plane = await takeNamedCluster({
-      ...{ kubeconfig: server.kubeconfig(), namespace: 'lab-ns', nodeNames: ['node1', 'node2'], directory },
+      ...{ kubeconfig, namespace: 'lab-ns', nodeNames: ['node1', 'node2'], directory },
       ...{ clock: systemClock, log: silentLog },
     })
     return plane
@@ -66,6 +68,55 @@ describeWith({ programs: ['kubectl'] }, 'A named cluster', () => {
     const before = names('v1', 'Namespace')
     await expect(take()).rejects.toThrow(named)
     expect(names('v1', 'Namespace')).toEqual(before)
+  })
+
+  test('whose administrator somebody is not is refused, and nothing is made there', async () => {
+    await server.stop()
+    server = await startApiServer({ podDeletion: 'graceful', authorization: 'RBAC' })
+    const before = names('v1', 'Namespace')
+    server.objects.put({ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'viewer', namespace: 'default' } })
+    const refused = take(server.kubeconfig(server.serviceAccountToken('default', 'viewer')))
+    await expect(refused).rejects.toThrow('needs an administrator')
+    await expect(refused).rejects.toBeInstanceOf(NamedClusterError)
+    expect(names('v1', 'Namespace')).toEqual(before)
+  })
+
+  test('that cannot be reached is refused in kubectl’s last words, without what it logs', async () => {
+    const kubeconfig = server.kubeconfig()
+    await server.stop()
+    await expect(take(kubeconfig)).rejects.toThrow(
+      /^the cluster at http:\S+ cannot be used: The connection to the server [^\n]+$/,
+    )
+  })
+
+  test('that takes no Service of two families is refused, and nothing is made there', async () => {
+    const before = names('v1', 'Namespace')
+    server.faults.inject(
+      { kind: 'status', code: 403 },
+      { matches: ({ resource }) => resource?.verb === 'create' && resource.resource === 'services' },
+    )
+    await expect(take()).rejects.toThrow('an IPv4 and an IPv6 address')
+    expect(names('v1', 'Namespace')).toEqual(before)
+  })
+
+  test('of which something cannot be removed is said to have it, after everything else is gone', async () => {
+    const taken = await take()
+    for (const name of ['node1', 'node2']) server.objects.put(node(name))
+    server.faults.inject(
+      { kind: 'status', code: 403 },
+      { matches: ({ resource }) => resource?.verb === 'delete' && resource.name === 'lab-ns' },
+    )
+    plane = undefined
+    await expect(taken.stop()).rejects.toThrow(/^something of the lab is left .*\n {2}kubectl delete namespaces /s)
+    expect(names('v1', 'Node')).toEqual([])
+  })
+
+  test.each([
+    ['that does not exist', 'nowhere', /^there is no file .*nowhere$/],
+    ['that names no cluster', 'empty', /empty is no kubeconfig to go by: /],
+  ])('is not taken from a kubeconfig %s', async (_, name, words) => {
+    writeFileSync(path.join(directory, 'empty'), '')
+    await expect(flattenedKubeconfig(path.join(directory, name))).rejects.toThrow(words)
   })
 
   test('has its pods bound to the lab’s nodes: those of the lab, and by turns', async () => {

@@ -3,11 +3,12 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { asList, asObject, type RawObject } from '../../../src/k8s/json.ts'
+import { startKubelet } from '../../../src/lab/kubelet/kubelet.ts'
 import { listNamespaces } from '../../../src/lab/netns/leftovers.ts'
 import { waitFor } from '../../../src/lab/netns/wait.ts'
 import { systemExec } from '../../../src/runtime/exec.ts'
 import { describeWith } from '../../support/privileges.ts'
-import { addPod, conditionOf, createLabCluster, type LabCluster, podPath, readyPod } from './lab-cluster.ts'
+import { addPod, conditionOf, createLabCluster, deps, type LabCluster, podPath, readyPod } from './lab-cluster.ts'
 
 const nodePath = '/api/v1/nodes/node1'
 const leasePath = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node1'
@@ -42,6 +43,17 @@ describeWith({ netns: true, programs: ['curl', 'iptables-restore'] }, 'the lab k
     expect(conditionOf(node, 'Ready')).toBe('True')
     const before = await renewTime()
     await waitFor(async () => (await renewTime()) !== before, { what: 'a renewal' })
+  })
+
+  test('who starts one on a node that takes no rules is told', async () => {
+    const { namespace, ...node } = cluster.node(2)
+    const killed = new Error('iptables-restore was interrupted')
+    const kubelet = startKubelet({
+      ...{ ...deps, client: cluster.client, network: cluster.topology.network },
+      node: { ...node, namespace: { ...namespace, run: () => Promise.reject(killed) } },
+    })
+    await expect(kubelet.registered).rejects.toBe(killed)
+    await kubelet.stop()
   })
 
   test('a Ready condition that was taken away comes back', async () => {

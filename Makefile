@@ -11,7 +11,7 @@ demo: deps ## a cluster, two routers and a client in network namespaces; the who
 	@node src/cli/main.ts demo
 
 test: deps ## every test; those that need root or a router say so when they cannot run
-	@node node_modules/vitest/vitest.mjs run
+	@node scripts/test.ts
 
 test-cluster: deps ## the scenarios at the level of the API and the demo's, on the cluster that KUBECONFIG names
 	@test -n "$$KUBECONFIG" || { echo 'KUBECONFIG must name the cluster to test on'; exit 1; }

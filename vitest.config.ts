@@ -7,8 +7,6 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    // Five routing daemons and a kernel, on a machine that others load: one second chance, and the report says who needed it.
-    retry: process.env['CI'] === 'true' ? 1 : 0,
     pool: 'forks',
     maxWorkers: 2,
     reporters: ['default', createSkippedReporter()],

@@ -68,7 +68,7 @@ function run(sessions: readonly BfdSessionConfig[]) {
     listening: 'at-all',
     onEvent: (event) => {
       if (event.type === 'error') throw new Error(event.reason)
-      if (event.from === 'Up') downs++
+      if (event.type === 'state' && event.from === 'Up') downs++
     },
   })
   engine.setSessions(sessions)

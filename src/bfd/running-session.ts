@@ -25,7 +25,14 @@ import {
   transitionBfd,
   transmitInterval,
 } from './session.ts'
-import { type BfdEvent, type BfdSessionConfig, type BfdStatus, microseconds, pathOf } from './session-config.ts'
+import {
+  type BfdEvent,
+  type BfdSessionConfig,
+  type BfdStatus,
+  downSilenceMs,
+  microseconds,
+  pathOf,
+} from './session-config.ts'
 import type { BfdSender, BfdTransport } from './transport.ts'
 
 /** What a session needs of the engine it belongs to. */
@@ -51,6 +58,8 @@ const unheardMs = 10_000
 
 const never = Number.POSITIVE_INFINITY
 
+const isHeld = ({ held, adminDown }: BfdSessionConfig): boolean => held === true && !adminDown
+
 export class RunningSession implements Due {
   readonly #host: SessionHost
   #config: BfdSessionConfig
@@ -69,6 +78,8 @@ export class RunningSession implements Due {
   #leaveAtMs = never
   /** The silence after a stall was forgiven, and nothing was heard since. */
   #forgiven = false
+  /** When the peer was last heard while the session was held. */
+  #calledAtMs = Number.NEGATIVE_INFINITY
   /** When it was last made sure that it listens in the right place. */
   #placedAtMs: number
 
@@ -98,7 +109,8 @@ export class RunningSession implements Due {
     this.#authentication = reconfigured(initial, undefined, config.authentication, clock.monotonicMs())
     this.#open()
     if (config.adminDown) this.#step({ type: 'admin-down' })
-    else this.#perform(actions)
+    // Even a held one says Down once: what the peer may have with an earlier process must not fail when BGP is up again.
+    else this.#perform(isHeld(config) ? actions.filter(({ type }) => type === 'send') : actions)
   }
 
   get config(): BfdSessionConfig {
@@ -140,6 +152,15 @@ export class RunningSession implements Due {
       config.authentication,
       this.#host.clock.monotonicMs(),
     )
+    if (isHeld(config)) {
+      if (!isHeld(before)) this.#calledAtMs = Number.NEGATIVE_INFINITY
+      this.#hold()
+      return
+    }
+    if (isHeld(before) && !config.adminDown) {
+      this.#release()
+      return
+    }
     const changed =
       before.transmitMs !== config.transmitMs ||
       before.receiveMs !== config.receiveMs ||
@@ -149,11 +170,31 @@ export class RunningSession implements Due {
     if (config.adminDown !== isDown) this.#step({ type: config.adminDown ? 'admin-down' : 'admin-up' })
   }
 
+  /** Down and silent, as if it had never sent anything. */
+  #hold(): void {
+    const from = this.#session.state
+    this.#session = startBfd(this.localDiscriminator, microseconds(this.#config))[0]
+    this.#transmitAtMs = never
+    this.#transmitFromMs = never
+    this.#detectAtMs = never
+    if (from !== 'Down') this.#perform([{ type: 'state-changed', from, to: 'Down', diagnostic: 0 }])
+    this.#host.schedule(this)
+  }
+
+  #release(): void {
+    // Nobody has looked at the place while nothing was sent.
+    this.#host.unheard(this.#config)
+    const [session, actions] = startBfd(this.localDiscriminator, microseconds(this.#config))
+    this.#session = session
+    this.#perform(actions)
+  }
+
   /**
    * Begins to say AdminDown, for at least a detection time, so that the peer does not take our silence for a failure (section
    * 6.8.16). False: nobody has ever listened, and there is nobody to say it to.
    */
   leave(): boolean {
+    if (isHeld(this.#config)) return false
     this.#step({ type: 'admin-down' })
     const session = this.#session
     const farewellMs = (session.config.detectMult * transmitInterval(session)) / 1000
@@ -184,10 +225,21 @@ export class RunningSession implements Due {
     this.#heardAtMs = this.#host.clock.monotonicMs()
     this.#forgiven = false
     this.#sender?.forgetRefusal()
+    if (isHeld(this.#config)) {
+      this.#noteCall(received.packet)
+      return undefined
+    }
     this.#step({ type: 'packet', packet: received.packet })
     const patienceMs = (2 * detectionTime(this.#session)) / 1000
     this.#authentication = remembered(this.#authentication, this.#heardAtMs + patienceMs)
     return undefined
+  }
+
+  // Who says AdminDown asks for nothing.
+  #noteCall({ state }: BfdControl): void {
+    if (state === 'AdminDown') return
+    if (this.#heardAtMs - this.#calledAtMs > downSilenceMs) this.#host.emit({ type: 'heard', key: this.#config.key })
+    this.#calledAtMs = this.#heardAtMs
   }
 
   #believe({ section }: BfdReceived, bytes: Uint8Array): AuthenticationRefusal | undefined {

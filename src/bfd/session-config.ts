@@ -29,9 +29,18 @@ export interface BfdSessionConfig {
   readonly bgpPort?: number
   /** Keep the session down and say so to the peer, so that it draws no conclusions (RFC 5880 section 6.8.16). */
   readonly adminDown: boolean
+  /**
+   * The session's time has not come: it says Down once when it is made, so that the peer ends what it had with an earlier process, then
+   * listens, and neither answers nor leaves Down. (In the passive role of RFC 5880 section 6.1 it would answer.) An administratively down
+   * session is not held.
+   */
+  readonly held?: boolean
   /** Absent: without, and packets that have it are discarded. */
   readonly authentication?: BfdAuthentication
 }
+
+/** Where a session is down its peer sends a packet a second (RFC 5880 section 6.8.3): after so much silence it does not speak. */
+export const downSilenceMs = 3500
 
 export type BfdEvent =
   | {
@@ -49,6 +58,8 @@ export type BfdEvent =
        */
       readonly excused?: true
     }
+  /** The peer of a held session wants one: told of its first packet since it is held, or after some seconds of silence. */
+  | { readonly type: 'heard'; readonly key: string }
   /** The session can not send or not hear, in an operator's words; without `reason` it can again. */
   | { readonly type: 'error'; readonly key: string; readonly reason?: string }
 

@@ -85,7 +85,7 @@ export function createBfdCore({ clock, random, transport, onTidings }: BfdCoreOp
     listening: 'at-all',
     onEvent: (event) => {
       if (event.type === 'error') errors.push(event)
-      else {
+      else if (event.type === 'state') {
         const { type: _, ...change } = event
         const counted = event.from === 'Up' ? alsoSilent(event.key) : 0
         changes.push({ ...change, atMs: clock.monotonicMs(), alsoSilent: counted })

@@ -46,6 +46,59 @@ describe('a session', () => {
     expect(states.flat()).toContain('Init')
   })
 
+  test('that is held says Down once and no more, tells that its peer is there, and comes up once it is let go', () => {
+    const pair = createPair({ ours: { held: true } })
+    pair.pass(30_000)
+    expect(pair.ours.events).toEqual([{ type: 'heard', key: 'peer' }])
+    expect(pair.ours.status()).toMatchObject({ state: 'Down', remoteState: 'Down', packetsOut: 1 })
+    expect(pair.router.engine.counters().received).toBe(1)
+    pair.ours.engine.setSessions([sessionWith(router)])
+    pair.pass(toUpMs)
+    expect([pair.ours.state(), pair.router.state()]).toEqual(['Up', 'Up'])
+  })
+
+  test('that is held ends what its peer has with an earlier process', () => {
+    const bench = createBench()
+    const peer = bench.box(router, 1)
+    peer.engine.setSessions([sessionWith(ours)])
+    const before = bench.box(ours, 2)
+    before.engine.setSessions([sessionWith(router)])
+    bench.pass(toUpMs)
+    expect(peer.state()).toBe('Up')
+    before.host.kill()
+    bench.box(ours, 3).engine.setSessions([sessionWith(router, { held: true })])
+    bench.pass(2)
+    expect(peer.state()).toBe('Down')
+  })
+
+  test('that is held again after it failed answers no more, and tells of its peer anew', () => {
+    const pair = upPair()
+    pair.network.setLoss(() => true)
+    pair.pass(detectionMs + 100)
+    pair.ours.engine.setSessions([sessionWith(router, { held: true })])
+    const { packetsOut } = pair.ours.status()
+    pair.pass(60_000)
+    pair.network.setLoss(() => false)
+    pair.pass(5000)
+    expect(pair.ours.status()).toMatchObject({ state: 'Down', packetsOut })
+    expect(pair.ours.events.at(-1)).toEqual({ type: 'heard', key: 'peer' })
+  })
+
+  test('that is held does not take a farewell for a call', () => {
+    const pair = createPair({ ours: { held: true }, router: { adminDown: true } })
+    pair.pass(5000)
+    expect(pair.ours.events).toEqual([])
+  })
+
+  test('that goes through Init when it is held is down, and says so', () => {
+    const pair = createPair({ latencyMs: () => 200 })
+    while (pair.ours.state() !== 'Init') pair.pass(1)
+    pair.ours.engine.setSessions([sessionWith(router, { held: true })])
+    expect(pair.ours.states()).toEqual(['Init', 'Down'])
+    pair.pass(toUpMs)
+    expect(pair.router.state()).not.toBe('Up')
+  })
+
   test('sends slowly until it is up, then as configured, between 75 and 100 per cent', () => {
     const pair = upPair()
     expect(pair.ours.status()).toMatchObject({ transmitMs: 300, detectionMs })

@@ -200,6 +200,7 @@ export class SpeakerCore {
       updateGroups: this.#updateGroups,
       isReady: () => this.#ready,
       drained: () => this.#checkFlushed(),
+      established: (name, established) => this.#paths?.bgpChanged(name, { established }),
     }
   }
 

@@ -1,13 +1,15 @@
 // BFD for the peers that ask for it: which sessions there are, and what their states mean for BGP (RFC 5882 section 4). BGP does not
-// wait for BFD; a path that was up and is not any more ends the session; a router that takes BFD down on purpose does not.
+// wait for BFD, BFD waits for BGP (bfd-turn.ts); a path that was up and is not any more ends the session; a router that takes BFD down
+// on purpose does not.
 
 import type { BfdAuthentication } from '../../bfd/authentication.ts'
 import { type BfdEngine, createBfdEngine } from '../../bfd/engine.ts'
 import type { OnLink } from '../../bfd/on-link.ts'
 import { type BfdState, bfdDiagnostics } from '../../bfd/packet.ts'
-import type { BfdEvent, BfdSessionConfig } from '../../bfd/session-config.ts'
+import { type BfdEvent, type BfdSessionConfig, downSilenceMs } from '../../bfd/session-config.ts'
 import type { BfdTransport } from '../../bfd/transport.ts'
 import type { Clock, Random } from '../../runtime/clock.ts'
+import { createBfdTurn } from './bfd-turn.ts'
 import type { PeerConfig, SpeakerEvent } from './protocol.ts'
 import { renderPlace } from './transport.ts'
 
@@ -23,11 +25,14 @@ export interface WatchedPeer {
   readonly pathChanged: (state: BfdState | undefined, failure?: string) => void
   /** Why BFD can not watch the path, in an operator's words; undefined: it can, or is off. */
   readonly pathUnwatched: (reason: string | undefined) => void
+  /** The router speaks BFD: it is there, whatever became of BGP. */
+  readonly routerHeard: () => void
 }
 
 export interface PathWatch {
   /** The complete list of peers, after all of them exist. */
   readonly configure: (peers: readonly PeerConfig[]) => void
+  readonly bgpChanged: (peer: string, change: { readonly established: boolean }) => void
   /** Routers are told that it ends on purpose. */
   readonly stop: () => void
 }
@@ -39,6 +44,8 @@ export interface PathWatchOptions extends BfdEnvironment {
   readonly emit: (event: SpeakerEvent) => void
 }
 
+const never = Number.POSITIVE_INFINITY
+
 export function createPathWatch(options: PathWatchOptions): PathWatch {
   const { clock, random, transport, isOnLink, peerNamed, emit } = options
   let watched: readonly Watched[] = []
@@ -47,15 +54,25 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     listening: 'by-peer',
     onEvent: (event) => onEvent(event),
   })
+  const turn = createBfdTurn({
+    clock,
+    isHeard: (peer) => sessionsOf(peer).some(({ key }) => (engine.status(key)?.silentMs ?? never) < downSilenceMs),
+    changed: () => apply(),
+  })
+  const sessionsOf = (peer: string): readonly BfdSessionConfig[] =>
+    watched.find((one) => one.peer === peer)?.sessions ?? []
   const stateOf = ({ key }: BfdSessionConfig): BfdState | undefined => engine.status(key)?.state
 
-  // Once a router has answered in one way, the other is not tried any more.
+  // Once a router has answered in one way, the other is not tried any more. A session that is up stays, whatever BGP does.
   const apply = (): void => {
-    const sessions = watched.flatMap(({ sessions }) => {
+    const wanted = new Map<string, BfdSessionConfig>()
+    for (const { peer, sessions } of watched) {
       const up = sessions.find((session) => stateOf(session) === 'Up')
-      return up === undefined ? sessions : [up]
-    })
-    engine.setSessions([...new Map(sessions.map((session) => [session.key, session])).values()])
+      const held = up === undefined && !turn.isUp(peer)
+      for (const session of up === undefined ? sessions : [up])
+        wanted.set(session.key, { ...session, held: held && wanted.get(session.key)?.held !== false })
+    }
+    engine.setSessions([...wanted.values()])
   }
 
   const pathState = ({ sessions }: Watched): BfdState | undefined => {
@@ -81,14 +98,21 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       peer?.pathUnwatched(errorOf(one))
       return
     }
+    if (event.type === 'heard') {
+      turn.heard(one.peer)
+      peer?.routerHeard()
+      return
+    }
     emit({ type: 'log', level: 'info', fields: { ...logOf(event), peer: one.peer } })
-    if (one.sessions.length > 1 && (event.from === 'Up' || event.to === 'Up')) apply()
+    if (event.to === 'Down') turn.bfdDown(one.peer)
+    if (event.from === 'Up' || event.to !== 'Init') apply()
     peer?.pathChanged(pathState(one), failureOf(event))
   }
 
   return {
     configure: (peers) => {
       watched = shared(peers.map((peer) => ({ peer: peer.name, sessions: bfdSessionsOf(peer, isOnLink) })))
+      turn.keep(new Set(peers.map(({ name }) => name)))
       apply()
       for (const one of watched) {
         const peer = peerNamed(one.peer)
@@ -96,7 +120,14 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
         peer?.pathUnwatched(errorOf(one))
       }
     },
-    stop: () => engine.stop(),
+    bgpChanged: (peer, { established }) => {
+      turn.bgpChanged(peer, { established, bfdUp: sessionsOf(peer).some((session) => stateOf(session) === 'Up') })
+      apply()
+    },
+    stop: () => {
+      turn.stop()
+      engine.stop()
+    },
   }
 }
 

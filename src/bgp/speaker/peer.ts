@@ -56,6 +56,8 @@ export interface PeerEnvironment {
   readonly isReady: () => boolean
   /** The peer has been written everything that its table says. */
   readonly drained: () => void
+  /** The session is established, or is not any more. */
+  readonly established: (peer: string, established: boolean) => void
   /** The peer has no connection and waits for one. Called whenever that is so after an event. */
   readonly waiting?: () => void
 }
@@ -228,6 +230,16 @@ export class Peer {
     })
   }
 
+  /** The router is there: a retry that is due some time is due now. Where failures are damped (Idle) that stands. */
+  routerHeard(): void {
+    this.#do(() => {
+      const { state } = this.#report
+      if (this.#config.passive || (state !== 'Connect' && state !== 'Active')) return
+      this.#command({ type: 'ManualStop' })
+      this.#startUnlessShutDown()
+    })
+  }
+
   /** Something outside the session keeps it from coming up. */
   noteError(reason: string): void {
     this.#do(() => {
@@ -306,7 +318,10 @@ export class Peer {
     for (const action of actions) this.#perform(action, connection)
     for (const id of this.#ios.keys()) if (sessionOf(machine, id) === undefined) this.#ios.delete(id)
     const because = input.type === 'incoming' ? 'incoming connection' : input.event.type
+    const wasUp = this.#report.state === 'Established'
     this.#report.enter(leadingSession(machine).state.name, because)
+    const isUp = this.#report.state === 'Established'
+    if (isUp !== wasUp) this.#environment.established(peer, isUp)
     if (machine.primary.state.name === 'Active' && machine.secondary === undefined) this.#checkWaiting()
   }
 

@@ -4,7 +4,9 @@ import { describe, expect, test } from 'vitest'
 import { type BfdEngine, createBfdEngine } from '../../../src/bfd/engine.ts'
 import { type BfdHost, type BfdNetwork, createBfdNetwork } from '../../../src/bfd/memory-transport.ts'
 import type { BfdSessionConfig } from '../../../src/bfd/session-config.ts'
+import { patienceMs, settleMs } from '../../../src/bgp/speaker/bfd-turn.ts'
 import { SpeakerCore } from '../../../src/bgp/speaker/core.ts'
+import type { MemoryNetwork } from '../../../src/bgp/speaker/memory-transport.ts'
 import { bfdSessionsOf } from '../../../src/bgp/speaker/path-watch.ts'
 import type { PeerConfig, SessionStatus, SpeakerEvent } from '../../../src/bgp/speaker/protocol.ts'
 import { asn, createBench, ip, ours, peerOf, randomFrom, router, routerId, type TestSpeaker } from './bench.ts'
@@ -22,6 +24,7 @@ interface Watched {
   readonly core: SpeakerCore
   readonly routerBgp: TestSpeaker
   readonly routerBfd: BfdEngine
+  readonly bgpNetwork: MemoryNetwork
   readonly bfdNetwork: BfdNetwork
   readonly host: BfdHost
 }
@@ -79,7 +82,7 @@ function createWatched(
       events.flatMap((event) =>
         event.type === 'log' && event.fields.event === 'session-error' ? [String(event.fields['reason'])] : [],
       ),
-    ...{ configure, core, routerBgp, routerBfd, bfdNetwork, host },
+    ...{ configure, core, routerBgp, routerBfd, bgpNetwork: bench.network, bfdNetwork, host },
   }
 }
 
@@ -186,6 +189,79 @@ describe('BGP and BFD', () => {
     expect(watched.status().bfd).toBe('Up')
     expect(watched.status()).not.toHaveProperty('bfdError')
     expect(watched.status()).not.toHaveProperty('lastError')
+  })
+})
+
+describe('whose turn it is', () => {
+  const toUs: BfdSessionConfig = { key: 'ours', remoteAddress: ours.address, ...bfd, adminDown: false }
+  const toRouter = peerOf(router, ours, { passive: true })
+
+  test('BFD begins a moment after BGP, because a router may make its session anew then', () => {
+    const watched = createWatched({ connectRetrySeconds: 3 })
+    watched.routerBgp.configure([])
+    watched.pass(5)
+    watched.routerBgp.configure([toRouter])
+    for (let i = 0; i < 5000 && watched.status().state !== 'Established'; i++) watched.pass(0.001)
+    // FRR 8.4 registers with its BFD daemon again once BGP has told it the source address.
+    watched.routerBfd.setSessions([{ ...toUs, key: 'ours, with a source address', localAddress: router.address }])
+    watched.pass(settleMs / 1000 - 0.002)
+    expect(watched.status()).toMatchObject({ state: 'Established', bfd: 'Down' })
+    // The one packet that ends what the router may have with an earlier process.
+    expect(watched.routerBfd.counters().received).toBe(1)
+    watched.pass(60)
+    expect(watched.status()).toMatchObject({ state: 'Established', bfd: 'Up', establishedCount: 1 })
+  })
+
+  test('a router that insists on BFD first is answered after a while, and at once when that has proved right', () => {
+    const watched = createWatched()
+    watched.routerBgp.configure([])
+    watched.pass(patienceMs / 1000)
+    expect(watched.routerBfd.status('ours')?.state).toBe('Down')
+    watched.pass(5)
+    expect(watched.status()).toMatchObject({ state: expect.not.stringMatching('Established'), bfd: 'Up' })
+    watched.routerBgp.configure([toRouter])
+    watched.pass(60)
+    expect(watched.status()).toMatchObject({ state: 'Established', bfd: 'Up', establishedCount: 1 })
+    watched.bfdNetwork.setLoss(() => true)
+    watched.routerBgp.configure([])
+    watched.pass(60)
+    watched.bfdNetwork.setLoss(() => false)
+    watched.pass(5)
+    expect(watched.status().bfd).toBe('Up')
+  })
+
+  test('a router that falls silent before BGP was up is waited for again', () => {
+    const watched = createWatched()
+    watched.routerBgp.configure([])
+    watched.pass(patienceMs / 1000 + 5)
+    watched.routerBfd.setSessions([])
+    watched.pass(30)
+    const { received } = watched.routerBfd.counters()
+    watched.routerBfd.setSessions([toUs])
+    watched.pass(patienceMs / 1000 - 1)
+    expect(watched.routerBfd.counters().received).toBe(received)
+  })
+
+  test('a session that is up stays so while BGP is away', () => {
+    const watched = upWatched()
+    watched.routerBgp.configure([])
+    watched.pass(30)
+    expect(watched.routerBfd.status('ours')?.state).toBe('Up')
+    watched.routerBgp.configure([toRouter])
+    watched.pass(60)
+    expect(watched.status()).toMatchObject({ state: 'Established', bfd: 'Up', establishedCount: 2 })
+  })
+
+  test('a router that is heard again is dialled at once', () => {
+    const watched = upWatched({ connectRetrySeconds: 600 })
+    watched.bgpNetwork.partition(ours.address, router.address)
+    watched.bfdNetwork.setLoss(() => true)
+    watched.pass(300)
+    expect(watched.status().state).toMatch(/Connect|Active/)
+    watched.bgpNetwork.heal(ours.address, router.address)
+    watched.bfdNetwork.setLoss(() => false)
+    watched.pass(5)
+    expect(watched.status()).toMatchObject({ state: 'Established', bfd: 'Up', establishedCount: 2 })
   })
 })
 

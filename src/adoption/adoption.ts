@@ -5,6 +5,7 @@
 import type { KubeClient } from '../k8s/client.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { Fence } from '../k8s/fence.ts'
+import { leaderManager } from '../k8s/field-managers.ts'
 import { asObject, asText, identityOf, type RawObject } from '../k8s/json.ts'
 import { type Reflector, startReflector } from '../k8s/reflector.ts'
 import { type Resource, resourcePath, resources } from '../k8s/resources.ts'
@@ -237,7 +238,7 @@ async function patch(
   const answer = await client.request({
     method: 'PATCH',
     path: resourcePath(resource, { namespace, name, ...(subresource === undefined ? {} : { subresource }) }),
-    query: { fieldManager: 'bellhop-leader' },
+    query: { fieldManager: leaderManager },
     patchType: 'merge',
     body: change.body,
     timeoutMs,

@@ -7,7 +7,7 @@ import type { Announcer } from '../announce/announcer.ts'
 import type { KubeClient } from '../k8s/client.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { Fence } from '../k8s/fence.ts'
-import { replicaManager } from '../k8s/field-managers.ts'
+import { leaderManager, replicaManager } from '../k8s/field-managers.ts'
 import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
 import type { ClusterChanges, ClusterView, Kind, NamespacedName, ObjectMeta } from '../k8s/objects.ts'
 import {
@@ -223,8 +223,6 @@ function aliveReplicas({ replica, replicas }: ReporterOptions): ReadonlySet<stri
   const alive = [...replicas.signs().values()].filter((sign) => sign.alive).map(({ identity }) => identity)
   return new Set([replica.name, ...alive])
 }
-
-const leaderManager = 'bellhop-leader'
 
 const of = (
   statuses: readonly DesiredStatus[],

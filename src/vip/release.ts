@@ -3,7 +3,7 @@
 
 import { type ClusterView, type NamespacedName, namespacedName, type Service, type VipClaim } from '../k8s/objects.ts'
 import { compareIp, type Ip } from '../net/ip.ts'
-import { allocatedCondition } from './conditions.ts'
+import { allocatedCondition, announcedCondition } from './conditions.ts'
 import type { Ledger, LedgerEntry } from './ledger.ts'
 import type { Pools } from './pools.ts'
 import { loadBalancerFinalizer, notServedBecause } from './service-class.ts'
@@ -128,7 +128,9 @@ function nextOfLeaving(
     return { type: 'clear-status', ingress }
   }
   if (finalizer && (ours || condition !== undefined || service.finalizedByUs)) return { type: 'remove-finalizer' }
-  return condition !== undefined && !deleting ? { type: 'remove-conditions' } : undefined
+  // Whether it is announced may have been said before anything could be allocated.
+  const marked = service.conditions.some(({ type }) => type === allocatedCondition || type === announcedCondition)
+  return marked && !deleting ? { type: 'remove-conditions' } : undefined
 }
 
 function takeAway({ ledger, pools, nowMs }: ReleaseInput, { address }: LedgerEntry, claim: VipClaim): void {

@@ -6,7 +6,7 @@ import type { ClusterView, Service, Vip, VipPool } from '../../src/k8s/objects.t
 import { parsePrefix } from '../../src/net/prefix.ts'
 import { must } from '../../src/runtime/result.ts'
 import { allocate, allocating } from '../../src/vip/allocate.ts'
-import { allocatedCondition } from '../../src/vip/conditions.ts'
+import { allocatedCondition, announcedCondition } from '../../src/vip/conditions.ts'
 import { loadBalancerFinalizer } from '../../src/vip/service-class.ts'
 import { claim, ip, namespace, node, peer, pool, port, type ServiceOver, service, view, vip } from './cluster.ts'
 import { Controller, serviceClass, World } from './model.ts'
@@ -603,6 +603,24 @@ describe('7. order of writes', () => {
     const left = at.world.objects.services.get('default/web')
     expect([left?.ingress, left?.meta.finalizers, left?.conditions, at.vips()]).toEqual([[], [], [], []])
     expect(at.events('web')).toEqual(['Allocated', 'Released'])
+  })
+
+  test('a Service that left before anything was allocated loses the word that it is not announced', () => {
+    const conditions: Service['conditions'] = [
+      { type: announcedCondition, status: 'False', reason: 'NotAllocated', message: '' },
+      { type: 'example.com/Seen', status: 'True', reason: 'Seen', message: '' },
+    ]
+    const left = service('web', { type: 'ClusterIP', conditions })
+    const { work } = allocate({
+      view: view({ services: [left], pools }),
+      serviceClass,
+      withdrawn: () => true,
+      nowMs: 0,
+    })
+    expect(work).toMatchObject([
+      { service: 'default/web', steps: [{ type: 'set-service-status', ingress: [], removeConditions: true }] },
+    ])
+    expect(steps({ services: [{ ...left, conditions: conditions.slice(1) }], pools }, true)).toEqual([])
   })
 
   test('an address that our own condition says is ours is no foreign one, though no Vip and no pool has it', () => {

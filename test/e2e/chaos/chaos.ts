@@ -3,6 +3,7 @@
 //
 //   node test/e2e/chaos/chaos.ts --seed 1 --steps 30 --seconds 600
 //
+// `--groups services,api,...` draws from some of the steps alone, and `--gap 200` waits at most so many milliseconds between two.
 // `--steps` a round, as many rounds as begin within `--seconds`. The first problem ends the run with status 1: what is wrong is printed
 // below the steps that led to it, and the logs of all programs are kept in the directory that is named (`--keep`).
 
@@ -11,7 +12,7 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { createRandom, type Random } from '../../fuzz/runner.ts'
 import { settle } from './settle.ts'
-import { drawStep, type Step } from './steps.ts'
+import { drawStep, groupNames, type Step } from './steps.ts'
 import { type ChaosWorld, createWorld, pause } from './world.ts'
 
 const { values } = parseArgs({
@@ -19,14 +20,21 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     steps: { type: 'string', default: '30' },
     seconds: { type: 'string', default: '60' },
+    // Services are what it is all about.
+    groups: { type: 'string', default: [...groupNames, 'services', 'services'].join() },
+    gap: { type: 'string', default: '2500' },
     keep: { type: 'string' },
   },
 })
-const number = (option: 'seed' | 'steps' | 'seconds'): number => {
+const number = (option: 'seed' | 'steps' | 'seconds' | 'gap'): number => {
   const value = Number(values[option])
   if (!(value > 0)) throw new Error(`--${option} is a positive number`)
   return value
 }
+
+const groups = values.groups.split(',')
+const unknown = groups.filter((group) => !groupNames.includes(group))
+if (unknown.length > 0) throw new Error(`--groups has ${unknown.join()}; there are ${groupNames.join()}`)
 
 const startMs = performance.now()
 const log = (line: string): void => {
@@ -39,8 +47,8 @@ async function playRound(world: ChaosWorld, random: Random, steps: number): Prom
   const under: Promise<void>[] = []
   let played = 0
   for (let i = 0; i < steps; i++) {
-    const step = drawStep(random, world)
-    const gapMs = random.pick([0, 50, 300, 1000, 2500])
+    const step = drawStep(random, world, groups)
+    const gapMs = random.pick([0, 0.02, 0.1, 0.4, 1]) * number('gap')
     if (step.locks.some((lock) => taken.has(lock))) log(`- left out: ${step.words}`)
     else {
       log(`+ ${step.words}`)

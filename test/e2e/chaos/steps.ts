@@ -21,9 +21,9 @@ export interface Step {
 
 type Draw = (random: Random, world: ChaosWorld) => Step
 
-/** Draws one step. */
-export function drawStep(random: Random, world: ChaosWorld): Step {
-  return random.pick(random.pick(groups))(random, world)
+/** Draws one step, of these groups. */
+export function drawStep(random: Random, world: ChaosWorld, from: readonly string[]): Step {
+  return random.pick(groups[random.pick(from)] ?? [])(random, world)
 }
 
 /** Between, and including. */
@@ -636,16 +636,16 @@ export function restore(objects: ReturnType<ChaosWorld['objects']>, kind: string
   if (wanted !== undefined) objects.put(wanted)
 }
 
-/** Each as likely as the next, and within one each step. */
-const groups: readonly (readonly Draw[])[] = [
-  [endController, endController, stopController],
-  [endAgent, stopAgent],
-  [apiFault, apiFault, apiRestart, apiForgets, leaderCutOff],
-  [restartLeaf, resetSession, resetSession, refreshSession, unplugLeaf],
-  [unplugNode, unplugNode, editNode, editNode, deleteNode, spoilRules],
-  [editPod, editPod, editPod, scale],
-  [createService, createService, deleteService],
-  [editService],
-  [createService, deleteService, editService],
-  [editPool, editPool, secondPool, editPeer, rotatePassword, editConf, editPolicy, deleteVip],
-]
+/** Within one, each step is as likely as the next. */
+const groups: Readonly<Record<string, readonly Draw[]>> = {
+  controllers: [endController, endController, stopController],
+  agents: [endAgent, stopAgent],
+  api: [apiFault, apiFault, apiRestart, apiForgets, leaderCutOff],
+  leaves: [restartLeaf, resetSession, resetSession, refreshSession, unplugLeaf],
+  nodes: [unplugNode, unplugNode, editNode, editNode, deleteNode, spoilRules],
+  pods: [editPod, editPod, editPod, scale],
+  services: [createService, createService, deleteService, editService, editService],
+  objects: [editPool, editPool, secondPool, editPeer, rotatePassword, editConf, editPolicy, deleteVip],
+}
+
+export const groupNames: readonly string[] = Object.keys(groups)

@@ -7,7 +7,7 @@ import type { UnstampedCondition } from './status-text.ts'
 /** What of a session in a status says how its path is. */
 export interface WatchedPath {
   readonly speaker: string
-  /** State of the BFD session; empty: there is none. */
+  /** State of the BFD session, or `Starting` while it can not be up yet; empty: there is none. */
   readonly bfd: string
   /** Why there can not be one, in an operator's words; else empty. */
   readonly bfdError: string
@@ -28,11 +28,16 @@ export function pathCondition(
       'NoBfd',
       `${failing.speaker} goes on without BFD and notices a dead router by the hold time: ${failing.bfdError}`,
     )
-  const down = established.find((session) => session.bfd !== 'Up')
-  return down === undefined
-    ? { type, status: 'True', reason: 'Up', message: '' }
-    : no(
-        'BfdDown',
-        `${down.speaker}: BGP is up without BFD, which the router does not answer: does it have BFD on, too?`,
-      )
+  const down = established.find((session) => session.bfd !== 'Up' && session.bfd !== starting)
+  if (down !== undefined)
+    return no(
+      'BfdDown',
+      `${down.speaker}: BGP is up without BFD, which the router does not answer: does it have BFD on, too?`,
+    )
+  const isStarting = established.some((session) => session.bfd === starting)
+  return isStarting
+    ? { type, status: 'Unknown', reason: starting, message: 'BFD begins a moment after BGP' }
+    : { type, status: 'True', reason: 'Up', message: '' }
 }
+
+const starting = 'Starting'

@@ -14,6 +14,20 @@ test.each<[string, readonly WatchedPath[], string, string, string]>([
   ['no session', [], 'Unknown', 'NotEstablished', ''],
   ['every session watched', [path('n1', 'Up'), path('n2', 'Up')], 'True', 'Up', ''],
   [
+    'a session that has just begun',
+    [path('n1', 'Up'), path('n2', 'Starting')],
+    'Unknown',
+    'Starting',
+    'BFD begins a moment after BGP',
+  ],
+  [
+    'a router that does not answer, beside one that need not have yet',
+    [path('n1', 'Starting'), path('n2', 'Down')],
+    'False',
+    'BfdDown',
+    'n2: BGP is up without BFD, which the router does not answer: does it have BFD on, too?',
+  ],
+  [
     'a router that does not answer',
     [path('n1', 'Up'), path('n2', 'Down')],
     'False',

@@ -7,6 +7,10 @@ import type { CancelTimer, Clock } from '../../runtime/clock.ts'
 export interface BfdTurn {
   /** Whether BFD may be spoken with the router of this peer. */
   readonly isUp: (peer: string) => boolean
+  /** BGP has just come up, and BFD could not yet. */
+  readonly isStarting: (peer: string) => boolean
+  /** BFD is configured, maybe beside a BGP session that has been up for long. */
+  readonly begin: (peer: string) => void
   /** `bfdUp`: as it is at this moment. */
   readonly bgpChanged: (peer: string, state: { readonly established: boolean; readonly bfdUp: boolean }) => void
   /** The router speaks BFD while it is not BFD's turn. */
@@ -23,12 +27,16 @@ export const settleMs = 1000
 /** For how long a router that speaks BFD is given the time to come up with BGP. */
 export const patienceMs = 10_000
 
+/** From BFD's beginning to when it should be up: both begin with a packet a second. */
+const answerMs = 5000
+
 type Standing =
   /** Waits for BGP. */
   | { readonly name: 'waiting' }
   /** BGP is up, or the router was heard: the timer decides. */
-  | { readonly name: 'settling' | 'patient'; readonly cancel: CancelTimer }
+  | { readonly name: Passing; readonly cancel: CancelTimer }
   | { readonly name: 'with-bgp' | 'before-bgp' }
+type Passing = 'settling' | 'starting' | 'patient'
 
 const waiting: Standing = { name: 'waiting' }
 
@@ -36,7 +44,7 @@ export interface BfdTurnOptions {
   readonly clock: Clock
   /** Whether the router still speaks BFD. */
   readonly isHeard: (peer: string) => boolean
-  /** What `isUp` says of a peer became true because of the time that passed. */
+  /** What is said here of a peer is something else because of the time that passed. */
   readonly changed: () => void
 }
 
@@ -51,18 +59,26 @@ export function createBfdTurn({ clock, isHeard, changed }: BfdTurnOptions): BfdT
     if ('cancel' in before) before.cancel()
     standings.set(peer, standing)
   }
-  const becomeLater = (peer: string, name: 'settling' | 'patient', then: () => Standing, afterMs: number): void => {
+  const pass = (peer: string, name: Passing, afterMs: number, then: () => void): void => {
     const cancel = clock.setTimer(afterMs, () => {
-      standings.set(peer, then())
+      then()
       changed()
     })
     become(peer, { name, cancel })
   }
+  const start = (peer: string): void => pass(peer, 'starting', answerMs, () => become(peer, { name: 'with-bgp' }))
 
   return {
     isUp: (peer) => {
       const { name } = standingOf(peer)
-      return name === 'with-bgp' || name === 'before-bgp' || insisting.has(peer)
+      return name === 'starting' || name === 'with-bgp' || name === 'before-bgp' || insisting.has(peer)
+    },
+    isStarting: (peer) => {
+      const { name } = standingOf(peer)
+      return name === 'settling' || name === 'starting'
+    },
+    begin: (peer) => {
+      if (standingOf(peer).name === 'with-bgp') start(peer)
     },
     bgpChanged: (peer, { established, bfdUp }) => {
       const { name } = standingOf(peer)
@@ -71,12 +87,11 @@ export function createBfdTurn({ clock, isHeard, changed }: BfdTurnOptions): BfdT
       } else if (name === 'before-bgp') {
         if (bfdUp) insisting.add(peer)
         become(peer, { name: 'with-bgp' })
-      } else if (name !== 'settling' && name !== 'with-bgp')
-        becomeLater(peer, 'settling', () => ({ name: 'with-bgp' }), settleMs)
+      } else if (name === 'waiting' || name === 'patient') pass(peer, 'settling', settleMs, () => start(peer))
     },
     heard: (peer) => {
       if (standingOf(peer).name !== 'waiting') return
-      becomeLater(peer, 'patient', () => (isHeard(peer) ? { name: 'before-bgp' } : waiting), patienceMs)
+      pass(peer, 'patient', patienceMs, () => become(peer, isHeard(peer) ? { name: 'before-bgp' } : waiting))
     },
     bfdDown: (peer) => {
       if (standingOf(peer).name === 'before-bgp') become(peer, waiting)

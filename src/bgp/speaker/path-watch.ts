@@ -10,7 +10,7 @@ import { type BfdEvent, type BfdSessionConfig, downSilenceMs } from '../../bfd/s
 import type { BfdTransport } from '../../bfd/transport.ts'
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { createBfdTurn } from './bfd-turn.ts'
-import type { PeerConfig, SpeakerEvent } from './protocol.ts'
+import type { PathState, PeerConfig, SpeakerEvent } from './protocol.ts'
 import { renderPlace } from './transport.ts'
 
 /** What the speaker needs of its host for BFD. */
@@ -22,7 +22,7 @@ export interface BfdEnvironment {
 /** A peer as it is told of its path. */
 export interface WatchedPeer {
   /** `failure` in words: the path was up, and is not any more. Undefined: BFD is off. */
-  readonly pathChanged: (state: BfdState | undefined, failure?: string) => void
+  readonly pathChanged: (state: PathState | undefined, failure?: string) => void
   /** Why BFD can not watch the path, in an operator's words; undefined: it can, or is off. */
   readonly pathUnwatched: (reason: string | undefined) => void
   /** The router speaks BFD: it is there, whatever became of BGP. */
@@ -57,7 +57,10 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const turn = createBfdTurn({
     clock,
     isHeard: (peer) => sessionsOf(peer).some(({ key }) => (engine.status(key)?.silentMs ?? never) < downSilenceMs),
-    changed: () => apply(),
+    changed: () => {
+      apply()
+      for (const one of watched) peerNamed(one.peer)?.pathChanged(pathState(one))
+    },
   })
   const sessionsOf = (peer: string): readonly BfdSessionConfig[] =>
     watched.find((one) => one.peer === peer)?.sessions ?? []
@@ -75,9 +78,12 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     engine.setSessions([...wanted.values()])
   }
 
-  const pathState = ({ sessions }: Watched): BfdState | undefined => {
-    const states = sessions.map(stateOf)
-    return states.includes('Up') ? 'Up' : states.find((state) => state !== undefined)
+  const pathState = (one: Watched): PathState | undefined => {
+    const states = one.sessions.map(stateOf)
+    if (states.includes('Up')) return 'Up'
+    const state = states.find((each) => each !== undefined)
+    const mayCome = (state === 'Down' || state === 'Init') && errorOf(one) === undefined
+    return mayCome && turn.isStarting(one.peer) ? 'Starting' : state
   }
 
   /** Where there are two ways, one that can be tried is enough. */
@@ -95,6 +101,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const tell = (one: Watched, event: BfdEvent): void => {
     const peer = peerNamed(one.peer)
     if (event.type === 'error') {
+      peer?.pathChanged(pathState(one))
       peer?.pathUnwatched(errorOf(one))
       return
     }
@@ -111,8 +118,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
 
   return {
     configure: (peers) => {
+      const before = watched
       watched = shared(peers.map((peer) => ({ peer: peer.name, sessions: bfdSessionsOf(peer, isOnLink) })))
       turn.keep(new Set(peers.map(({ name }) => name)))
+      for (const { peer, sessions } of watched)
+        if (sessions.length > 0 && !before.some((one) => one.peer === peer && one.sessions.length > 0)) turn.begin(peer)
       apply()
       for (const one of watched) {
         const peer = peerNamed(one.peer)
@@ -123,6 +133,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     bgpChanged: (peer, { established }) => {
       turn.bgpChanged(peer, { established, bfdUp: sessionsOf(peer).some((session) => stateOf(session) === 'Up') })
       apply()
+      for (const one of watched) if (one.peer === peer) peerNamed(peer)?.pathChanged(pathState(one))
     },
     stop: () => {
       turn.stop()

@@ -1,7 +1,6 @@
 // One peer: feeds its state machine with what happens, does what the machine says, and tells the world about it. The decisions
 // are in bgp/fsm, the bytes in receiver.ts and announcer.ts; this file owns the order in which things happen.
 
-import type { BfdState } from '../../bfd/packet.ts'
 import type { RouterId } from '../../net/asn.ts'
 import type { Prefix } from '../../net/prefix.ts'
 import type { Clock, Random } from '../../runtime/clock.ts'
@@ -34,7 +33,7 @@ import {
   tooManyPrefixes,
 } from './peer-facts.ts'
 import { createPeerReport, type PeerReport, type SessionFacts } from './peer-report.ts'
-import type { PeerConfig, SpeakerEvent } from './protocol.ts'
+import type { PathState, PeerConfig, SpeakerEvent } from './protocol.ts'
 import type { Received } from './receiver.ts'
 import { freshMachine, outcomeOf, type Recorder } from './recording.ts'
 import { createRefreshPace, type RefreshPace } from './refresh-pace.ts'
@@ -85,7 +84,7 @@ export class Peer {
   readonly #issues: LogLimit
   readonly #refreshes: RefreshPace
   /** Of the path to the router; undefined: nobody watches it. */
-  #bfd: BfdState | undefined
+  #bfd: PathState | undefined
   /** Why nobody can watch it. */
   #bfdError: string | undefined
   /** A start that is due a moment after a reset. */
@@ -210,7 +209,7 @@ export class Peer {
   }
 
   /** BFD's word about the path. `failure`: it was up and is not any more, which ends the session (RFC 5882 section 4.2, RFC 9384). */
-  pathChanged(state: BfdState | undefined, failure?: string): void {
+  pathChanged(state: PathState | undefined, failure?: string): void {
     if (state === this.#bfd && failure === undefined) return
     this.#do(() => {
       this.#bfd = state

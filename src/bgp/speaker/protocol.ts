@@ -104,6 +104,9 @@ export type SpeakerCommand =
 
 export type SessionStateName = 'Idle' | 'Connect' | 'Active' | 'OpenSent' | 'OpenConfirm' | 'Established'
 
+/** Of a BFD session; `Starting`: BGP has just come up, and BFD is not late yet. */
+export type PathState = BfdState | 'Starting'
+
 /** What a session is, for statuses, metrics and people. */
 export interface SessionStatus {
   /** The peer's name; of a router that dialled in from a range `<range>@<remote>`. */
@@ -131,7 +134,7 @@ export interface SessionStatus {
   /** With next hop self: why nothing is announced in some family, in an operator's words. */
   readonly nextHopError?: string
   /** Of the path to the router; absent without BFD. */
-  readonly bfd?: BfdState
+  readonly bfd?: PathState
   /** Why BFD can not watch the path, in an operator's words. */
   readonly bfdError?: string
   /** Paths announced and not withdrawn. */

@@ -94,9 +94,11 @@ const upWatched = (...args: Parameters<typeof createWatched>): Watched => {
 }
 
 describe('BGP and BFD', () => {
-  test('BGP does not wait for BFD', () => {
+  test('BGP does not wait for BFD, which is down once it is late', () => {
     const watched = createWatched({}, 'none')
-    watched.pass(60)
+    watched.pass(5)
+    expect(watched.status()).toMatchObject({ state: 'Established', bfd: 'Starting' })
+    watched.pass(55)
     expect(watched.status()).toMatchObject({ state: 'Established', bfd: 'Down', establishedCount: 1 })
   })
 
@@ -136,9 +138,10 @@ describe('BGP and BFD', () => {
   test('BFD that is configured later, changed, and taken away leaves BGP alone', () => {
     const watched = createWatched({})
     watched.configure({})
-    watched.pass(5)
+    watched.pass(20)
     expect(watched.status()).not.toHaveProperty('bfd')
     watched.configure({ bfd })
+    expect(watched.status().bfd).toBe('Starting')
     watched.pass(5)
     expect(watched.status().bfd).toBe('Up')
     watched.configure({ bfd: { ...bfd, transmitMs: 1000 } })
@@ -205,7 +208,7 @@ describe('whose turn it is', () => {
     // FRR 8.4 registers with its BFD daemon again once BGP has told it the source address.
     watched.routerBfd.setSessions([{ ...toUs, key: 'ours, with a source address', localAddress: router.address }])
     watched.pass(settleMs / 1000 - 0.002)
-    expect(watched.status()).toMatchObject({ state: 'Established', bfd: 'Down' })
+    expect(watched.status()).toMatchObject({ state: 'Established', bfd: 'Starting' })
     // The one packet that ends what the router may have with an earlier process.
     expect(watched.routerBfd.counters().received).toBe(1)
     watched.pass(60)

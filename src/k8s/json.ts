@@ -19,6 +19,15 @@ export function asText(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
+/** The value that the text says, or undefined where it is no JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return undefined
+  }
+}
+
 /** What identifies one version of one object; `name` is undefined in values that are no Kubernetes object at all. */
 export interface RawIdentity {
   readonly namespace: string

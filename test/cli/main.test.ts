@@ -194,9 +194,8 @@ describe.each([
     })
     // What it asks for is under way, so that ending means breaking off.
     await controller.waitUntil(() => !listening || asked > 0, { what: 'a request' })
-    const sentAt = performance.now()
     controller.kill('SIGTERM')
+    // After five seconds a process ends itself, with another status.
     expect(await controller.end, controller.output()).toEqual({ status: 0, signal: null })
-    expect(performance.now() - sentAt).toBeLessThan(5000)
   })
 })

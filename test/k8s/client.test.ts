@@ -336,6 +336,32 @@ test('a stream on which nothing ever comes is ended', async () => {
   expect(await follow(client, { totalTimeoutMs: 50 }).end).toMatchObject({ ok: false, error: { reason: 'Timeout' } })
 })
 
+test('a watch that is refused without an end to the words waits no longer than for its opening', async () => {
+  const { client } = await scripted((_request, response) => void response.writeHead(503).write('{"kind":"Status"'))
+  // The stream itself might last for an hour.
+  expect(await follow(client, { totalTimeoutMs: 3_600_000 }).end).toMatchObject({
+    ok: false,
+    error: { reason: 'Timeout', message: 'GET /api/v1/nodes: no answer within 1000 ms' },
+  })
+})
+
+test('an idle connection that the server closed costs a watch nothing', async () => {
+  const { client, server } = await scripted((_request, response) => void response.writeHead(200).end('{}\n'))
+  must(await client.request(get))
+  server.breakConnections()
+  expect(await follow(client).end).toMatchObject({ ok: true })
+})
+
+test('a refusal that was read to its end leaves the connection for the next request', async () => {
+  const { client, server } = await scripted((_request, response) =>
+    sendJson(response, 404, statusBody(404, 'NotFound', 'not here')),
+  )
+  for (let requests = 0; requests < 3; requests++) await client.request(get)
+  expect(await follow(client).end).toMatchObject({ ok: false, error: { status: 404 } })
+  await client.request(get)
+  expect(server.connections()).toBe(1)
+})
+
 test('a stream ends with its signal', async () => {
   const abort = new AbortController()
   const { client } = await scripted((_request, response) => {

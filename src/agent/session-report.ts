@@ -4,7 +4,9 @@
 import type { Announcer } from '../announce/announcer.ts'
 import type { KubeClient } from '../k8s/client.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
+import { createFencedRequests } from '../k8s/fenced-requests.ts'
 import { agentManager } from '../k8s/field-managers.ts'
+import { createStatusApplier } from '../k8s/status-applier.ts'
 import {
   createStatusWriter,
   type DesiredStatus,
@@ -12,7 +14,6 @@ import {
   type StatusKey,
   statusKey,
 } from '../k8s/status-writer.ts'
-import { createWriter } from '../k8s/writer.ts'
 import { keptMessage, ownSession, refusedSession } from '../plan/report-peers.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
@@ -49,12 +50,7 @@ const rate = { perSecond: 2, burst: 10 }
 
 export function createSessionReport(options: SessionReportOptions): SessionReport {
   const { announcer, clock, log, node, sinceMs, store } = options
-  const { applyStatus } = createWriter({
-    ...{ client: options.client, clock, services: () => store.view().services },
-    absorb: store.absorb,
-    absorbDeletion: store.absorbDeletion,
-    recordEvent: () => {},
-  })
+  const applyStatus = createStatusApplier(createFencedRequests({ client: options.client, absorb: store.absorb }))
   const ending = new AbortController()
   const statuses = createStatusWriter({
     ...{ clock, log, settle, rate, random: options.random },

@@ -5,8 +5,9 @@ import type { KubeClient } from '../k8s/client.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { EventNote } from '../k8s/events.ts'
 import type { Fence } from '../k8s/fence.ts'
+import { createFencedRequests } from '../k8s/fenced-requests.ts'
 import type { Vip, VipLayer2 } from '../k8s/objects.ts'
-import { createWriter, type Writer } from '../k8s/writer.ts'
+import { createVipWriter, type VipWriter } from '../k8s/vip-writer.ts'
 import type { Layer2Node } from '../layer2/links.ts'
 import type { Plan, VipReport } from '../plan/types.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -39,7 +40,7 @@ const conflictRetryMs = 20
 export function createLayer2Owners(options: Layer2OwnersOptions): Layer2Owners {
   const { store, clock, log } = options
   const pending = new Set<string>()
-  let leading: { readonly fence: Fence; readonly writer: Writer } | undefined
+  let leading: { readonly fence: Fence; readonly writer: VipWriter } | undefined
 
   const isDue = (report: VipReport | undefined): boolean => report?.layer2 !== undefined && !report.layer2.settled
 
@@ -68,7 +69,7 @@ export function createLayer2Owners(options: Layer2OwnersOptions): Layer2Owners {
   }
 
   /** Returns after how long to try again, or undefined when there is no need to. */
-  const write = async (name: string, writer: Writer): Promise<number | undefined> => {
+  const write = async (name: string, writer: VipWriter): Promise<number | undefined> => {
     const report = options.plan()?.vips.get(name)
     const vip = store.view().vips.get(name)
     if (vip === undefined || report === undefined || !isDue(report)) return undefined
@@ -87,15 +88,9 @@ export function createLayer2Owners(options: Layer2OwnersOptions): Layer2Owners {
 
   return {
     begin: (fence) => {
-      const writer = createWriter({
-        client: options.client,
-        clock,
-        services: () => store.view().services,
-        absorb: store.absorb,
-        absorbDeletion: store.absorbDeletion,
-        recordEvent: () => {},
-        fence,
-      })
+      const { absorb, absorbDeletion } = store
+      const requests = createFencedRequests({ client: options.client, absorb, fence })
+      const writer = createVipWriter({ requests, absorbDeletion })
       leading = { fence, writer }
       for (const [name, report] of options.plan()?.vips ?? []) if (isDue(report)) pending.add(name)
       trigger.pull()

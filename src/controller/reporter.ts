@@ -6,10 +6,13 @@ import { isAdopted } from '../adoption/adopt.ts'
 import type { Announcer } from '../announce/announcer.ts'
 import type { KubeClient } from '../k8s/client.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
-import type { Fence } from '../k8s/fence.ts'
+import { type Fence, unfenced } from '../k8s/fence.ts'
+import { createFencedRequests, type FencedRequests } from '../k8s/fenced-requests.ts'
 import { leaderManager, replicaManager } from '../k8s/field-managers.ts'
 import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
 import type { ClusterChanges, ClusterView, Kind, NamespacedName, ObjectMeta } from '../k8s/objects.ts'
+import { createServiceWriter } from '../k8s/service-writer.ts'
+import { createStatusApplier } from '../k8s/status-applier.ts'
 import {
   createStatusWriter,
   type ObservedStatus,
@@ -18,7 +21,6 @@ import {
   statusKey,
   type DesiredStatus as WrittenStatus,
 } from '../k8s/status-writer.ts'
-import { createWriter } from '../k8s/writer.ts'
 import {
   type DesiredStatus,
   fewStatuses,
@@ -200,8 +202,9 @@ export function createReporter(options: ReporterOptions): Reporter {
     },
     pull: trigger.pull,
     lead: (fence, allocation) => {
+      const requests = requestsOf(options, fence)
       const services = createServiceConditions({
-        write: writerOf(options, fence).setServiceStatus,
+        write: createServiceWriter({ requests, clock, services: () => store.view().services }).setServiceStatus,
         view: store.view,
         clock,
         log,
@@ -236,21 +239,13 @@ const of = (
 const byKey = (desired: readonly WrittenStatus[]): ReadonlyMap<StatusKey, WrittenStatus> =>
   new Map(desired.map((each) => [statusKey(each), each]))
 
-const writerOf = ({ client, clock, store }: ReporterOptions, fence?: Fence): ReturnType<typeof createWriter> =>
-  createWriter({
-    client,
-    clock,
-    services: () => store.view().services,
-    absorb: store.absorb,
-    absorbDeletion: store.absorbDeletion,
-    recordEvent: () => {},
-    ...(fence === undefined ? {} : { fence }),
-  })
+const requestsOf = ({ client, store }: ReporterOptions, fence = unfenced): FencedRequests =>
+  createFencedRequests({ client, absorb: store.absorb, fence })
 
 function statusWriter(options: ReporterOptions, { fence }: { readonly fence?: Fence }): StatusWriter {
   const { clock, random, log, signal, store } = options
   return createStatusWriter({
-    write: writerOf(options, fence).applyStatus,
+    write: createStatusApplier(requestsOf(options, fence)),
     observed: (kind, name) => observedStatus(store, kind, name),
     clock,
     random,

@@ -2,14 +2,14 @@
 // pace is bounded like that of our own statuses: overall, and more and more rarely for a Service that keeps changing.
 
 import type { ClusterView, NamespacedName } from '../k8s/objects.ts'
+import type { ServiceWriter } from '../k8s/service-writer.ts'
 import { createTokenBucket } from '../k8s/token-bucket.ts'
-import type { ServiceStatusWrite, WriteResult } from '../k8s/writer.ts'
 import type { ServiceCondition } from '../plan/report.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 
 export interface ServiceConditionsOptions {
-  readonly write: (write: ServiceStatusWrite) => WriteResult
+  readonly write: ServiceWriter['setServiceStatus']
   readonly view: () => ClusterView
   readonly clock: Clock
   readonly log: Log

@@ -11,10 +11,10 @@ import { asObject, identityOf, type RawObject } from './json.ts'
 import type { KubeError } from './kube-error.ts'
 import type { Condition, Kind, StatusDigest } from './objects.ts'
 import { parseConditions } from './schemas/meta.ts'
+import type { ApplyStatus, StatusApply } from './status-applier.ts'
 import { digestMatches, statusMatches } from './status-match.ts'
 import { createTokenBucket, type RateLimit } from './token-bucket.ts'
 import { isNewer } from './versions.ts'
-import type { StatusApply, WriteResult } from './writer.ts'
 
 /** One manager's whole opinion on one object's status. Conditions may come without `lastTransitionTime`. */
 export type DesiredStatus = StatusApply
@@ -33,8 +33,7 @@ type SeenStatus =
   | { readonly resourceVersion: string; readonly digest: StatusDigest }
 
 export interface StatusWriterOptions {
-  /** `writer.applyStatus`. */
-  readonly write: (status: StatusApply) => WriteResult
+  readonly write: ApplyStatus
   readonly observed: (kind: Kind, name: string) => ObservedStatus
   readonly clock: Clock
   readonly random: Random

@@ -4,6 +4,7 @@
 import { describe, expect, test } from 'vitest'
 import type { RawObject } from '../../src/k8s/json.ts'
 import type { KubeError } from '../../src/k8s/kube-error.ts'
+import type { StatusApply } from '../../src/k8s/status-applier.ts'
 import { digestMatches, digestOf, statusMatches } from '../../src/k8s/status-match.ts'
 import {
   createStatusWriter,
@@ -12,7 +13,6 @@ import {
   type StatusWriter,
   statusKey,
 } from '../../src/k8s/status-writer.ts'
-import type { StatusApply } from '../../src/k8s/writer.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { err, ok, type Result } from '../../src/runtime/result.ts'
 import { createVirtualClock, type VirtualClock } from '../../src/runtime/virtual-clock.ts'

@@ -1,15 +1,13 @@
 // Leader election over a Lease: the shell around election.ts. Campaigns until it is stopped; being elected hands out a fence that
-// ends when leadership does, and a process that was paused finds its fence closed before it can write. Who knows that the leader is
-// dead can have its lease taken at once, if the leader lets that happen.
+// ends when leadership does (term.ts), and a process that was paused finds its fence closed before it can write. Who knows that the
+// leader is dead can have its lease taken at once, if the leader lets that happen.
 
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
-import { err, ok, type Result } from '../runtime/result.ts'
 import type { KubeClient } from './client.ts'
 import {
   acquired,
   defaultElectionTiming,
-  type ElectionAttempt,
   type ElectionTiming,
   electionAttempt,
   initialElection,
@@ -18,12 +16,10 @@ import {
   resigned,
 } from './election.ts'
 import type { Fence } from './fence.ts'
-import { identityOf, type RawObject } from './json.ts'
 import { isConflict, isNotFound, type KubeError } from './kube-error.ts'
-import { type Lease, parseLease } from './lease.ts'
+import { createLeaseRequests } from './lease-requests.ts'
 import { pause } from './pause.ts'
-import { leaseResource, resourcePath } from './resources.ts'
-import { renderMicroTime } from './times.ts'
+import { startTerm, type Term } from './term.ts'
 
 export interface LeaderElectionOptions {
   readonly client: KubeClient
@@ -80,13 +76,13 @@ const restlessRenewMs = 200
 /** A look that failed is repeated: the API server may have lost one of its own hosts with the leader. */
 const successionRetryMs = 250
 
-const releaseTimeoutMs = 3_000
 const stopping = 'this process stops'
 
 /** Starts campaigning at once. */
 export function startLeaderElection(options: LeaderElectionOptions): LeaderElection {
-  const { client, clock, log, signal } = options
+  const { clock, log, signal } = options
   const timing = options.timing ?? defaultElectionTiming
+  const requests = createLeaseRequests({ ...options, timing })
   let state = initialElection(options.identity, timing)
   let term: Term | undefined
   let lastError: KubeError | undefined
@@ -127,7 +123,7 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
   const attempt = async (): Promise<void> => {
     // A leader renews what it last wrote without looking first; a conflict makes it look.
     if (leadsUntilMs(state) === undefined) {
-      const looked = await look(client, options)
+      const looked = await requests.look(signal)
       if (signal.aborted) return
       if (!looked.ok) {
         noteError(looked.error)
@@ -141,13 +137,14 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
       lastError = undefined
       return
     }
-    const written = await write(client, options, timing, wanted)
+    const written = await requests.write(wanted, signal)
     if (signal.aborted) return
     if (written.ok) {
       lastError = undefined
       state = acquired(state, written.value, begunMs, clock.monotonicMs())
     } else if (isConflict(written.error) || isNotFound(written.error)) {
-      const looked = await look(client, options)
+      const looked = await requests.look(signal)
+      if (signal.aborted) return
       if (looked.ok) state = observeLease(state, looked.value, clock.monotonicMs())
     } else noteError(written.error)
     settle()
@@ -162,7 +159,7 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
   /** Within the campaign, so that no other attempt is under way. */
   const succeedNow = async (suspicion: Suspicion): Promise<'done' | 'again'> => {
     const begunMs = clock.monotonicMs()
-    const looked = await look(client, options)
+    const looked = await requests.look(signal)
     if (signal.aborted) return 'done'
     if (!looked.ok) {
       noteError(looked.error)
@@ -182,7 +179,7 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
     const writeMs = clock.monotonicMs()
     const { resourceVersion, transitions } = lease
     const wanted = { type: 'acquire', resourceVersion, transitions: transitions + 1, takeover: true } as const
-    const written = await write(client, options, timing, wanted)
+    const written = await requests.write(wanted, signal)
     if (signal.aborted) return 'done'
     if (!written.ok) {
       noteError(written.error)
@@ -222,12 +219,12 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
     term = undefined
     let lease = state.seen?.lease
     if (!leading || lease === undefined) return
-    let released = await giveBack(client, options, lease)
+    let released = await requests.giveBack(lease)
     if (!released.ok && isConflict(released.error)) {
       // A renewal that was cut off by the stop may have been carried out all the same.
-      const looked = await look(client, { ...options, signal: undefined })
+      const looked = await requests.look()
       lease = looked.ok ? looked.value : undefined
-      if (lease?.holder === options.identity) released = await giveBack(client, options, lease)
+      if (lease?.holder === options.identity) released = await requests.giveBack(lease)
     }
     if (released.ok) log.info({ event: 'lease-released', lease: options.name })
     else log.info({ event: 'lease-not-released', lease: options.name, reason: released.error.reason })
@@ -255,129 +252,4 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
       ...(lastError === undefined ? {} : { lastError }),
     }),
   }
-}
-
-// ---------------------------------------------------------------------------------------------------------- terms
-
-interface Term {
-  readonly fence: Fence
-  readonly extend: (untilMs: number) => void
-  readonly end: (because: string) => void
-}
-
-function startTerm(clock: Clock, firstUntilMs: number, expired: () => void): Term {
-  const controller = new AbortController()
-  let untilMs = firstUntilMs
-  const arm = (): (() => void) => clock.setTimer(Math.max(0, untilMs - clock.monotonicMs()), expired)
-  let cancel = arm()
-  return {
-    fence: {
-      signal: controller.signal,
-      holds: () => !controller.signal.aborted && clock.monotonicMs() < untilMs,
-    },
-    extend: (until) => {
-      untilMs = until
-      cancel()
-      cancel = arm()
-    },
-    end: (because) => {
-      cancel()
-      controller.abort(new Error(because))
-    },
-  }
-}
-
-// ------------------------------------------------------------------------------------------------------- requests
-
-interface LeasePlace {
-  readonly namespace: string
-  readonly name: string
-  readonly identity: string
-  readonly clock: Clock
-  readonly signal: AbortSignal | undefined
-}
-
-const leasePath = (place: LeasePlace, name?: string): string =>
-  resourcePath(leaseResource, { namespace: place.namespace, ...(name === undefined ? {} : { name }) })
-
-// Two attempts must fit into the time between retry and deadline.
-const attemptTimeoutMs = (timing: ElectionTiming): number =>
-  Math.max(500, (timing.renewDeadlineMs - timing.retryPeriodMs) / 2)
-
-const signalOf = ({ signal }: LeasePlace): { readonly signal?: AbortSignal } => (signal === undefined ? {} : { signal })
-
-function giveBack(client: KubeClient, place: LeasePlace, lease: Lease): Promise<Result<RawObject, KubeError>> {
-  return client.request({
-    method: 'PATCH',
-    path: leasePath(place, place.name),
-    patchType: 'merge',
-    body: {
-      metadata: { resourceVersion: lease.resourceVersion },
-      spec: { holderIdentity: '', leaseDurationSeconds: 1, renewTime: renderMicroTime(place.clock.wallMs()) },
-    },
-    timeoutMs: releaseTimeoutMs,
-    lane: 'vital',
-  })
-}
-
-async function look(
-  client: KubeClient,
-  place: LeasePlace & { readonly timing?: ElectionTiming },
-): Promise<Result<Lease | undefined, KubeError>> {
-  const answer = await client.request({
-    method: 'GET',
-    path: leasePath(place, place.name),
-    timeoutMs: attemptTimeoutMs(place.timing ?? defaultElectionTiming),
-    ...signalOf(place),
-    lane: 'vital',
-  })
-  if (answer.ok) return ok(parseLease(answer.value))
-  return isNotFound(answer.error) ? ok(undefined) : err(answer.error)
-}
-
-async function write(
-  client: KubeClient,
-  place: LeasePlace,
-  timing: ElectionTiming,
-  attempt: Exclude<ElectionAttempt, { type: 'wait' }>,
-): Promise<Result<Lease, KubeError>> {
-  const now = renderMicroTime(place.clock.wallMs())
-  const held: RawObject = {
-    holderIdentity: place.identity,
-    leaseDurationSeconds: Math.max(1, Math.round(timing.leaseDurationMs / 1000)),
-    renewTime: now,
-  }
-  const common = { timeoutMs: attemptTimeoutMs(timing), lane: 'vital', ...signalOf(place) } as const
-  const answer =
-    attempt.type === 'create'
-      ? await client.request({
-          ...common,
-          method: 'POST',
-          path: leasePath(place),
-          body: {
-            apiVersion: leaseResource.apiVersion,
-            kind: leaseResource.kind,
-            metadata: { name: place.name, namespace: place.namespace },
-            spec: { ...held, acquireTime: now, leaseTransitions: 0 },
-          },
-        })
-      : await client.request({
-          ...common,
-          method: 'PATCH',
-          path: leasePath(place, place.name),
-          patchType: 'merge',
-          body: {
-            metadata: { resourceVersion: attempt.resourceVersion },
-            spec: {
-              ...held,
-              ...(attempt.takeover ? { acquireTime: now } : {}),
-              leaseTransitions: attempt.transitions,
-            },
-          },
-        })
-  if (!answer.ok) return answer
-  // Without a version the next renewal would not be guarded.
-  if (identityOf(answer.value).resourceVersion === '')
-    return err({ status: 200, reason: 'NotKubernetes', message: 'the answer to a lease write is no Lease' })
-  return ok(parseLease(answer.value))
 }

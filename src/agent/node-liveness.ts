@@ -2,7 +2,7 @@
 // controllers' Leases and the sessions.
 
 import type { KubeClient } from '../k8s/client.ts'
-import { watchHeartbeats } from '../k8s/heartbeat.ts'
+import { watchHeartbeats } from '../k8s/heartbeat-watch.ts'
 import type { BfdObservation } from '../liveness/bfd-core.ts'
 import { createBfdHere } from '../liveness/bfd-here.ts'
 import { answerControllers } from '../liveness/controller-answer.ts'

@@ -3,7 +3,7 @@
 // rules have stayed.
 
 import { isDeepStrictEqual } from 'node:util'
-import type { HeartbeatWatch, SignOfLife } from '../k8s/heartbeat.ts'
+import type { HeartbeatWatch, SignOfLife } from '../k8s/heartbeat-watch.ts'
 import type { ClusterChanges, ClusterView, Vip } from '../k8s/objects.ts'
 import { bootAnnotation, inPlaceAnnotation } from '../liveness/lease-annotations.ts'
 import { nodeAnnotation } from '../liveness/watched-sessions.ts'

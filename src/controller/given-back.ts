@@ -2,7 +2,7 @@
 // with what it last knew. It cannot be told from one that is dead; so what is given back around the time it fell silent, and from
 // then on, is not given to others for a while, unless there is nothing else.
 
-import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
+import type { HeartbeatWatch } from '../k8s/heartbeat-watch.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Clock } from '../runtime/clock.ts'
 

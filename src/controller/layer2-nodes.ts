@@ -2,7 +2,7 @@
 // that ends returns, as a rule: its node keeps what it has for a while, as long as the kernel there keeps the addresses. One that says
 // nothing any more has lost its addresses when the time is over that it may answer without a sign of the control plane.
 
-import type { HeartbeatWatch, SignOfLife } from '../k8s/heartbeat.ts'
+import type { HeartbeatWatch, SignOfLife } from '../k8s/heartbeat-watch.ts'
 import { type Layer2Node, type NodeLinks, parseHoldMs, parseNodeLinks } from '../layer2/links.ts'
 import type { PlanContext } from '../plan/types.ts'
 import type { CancelTimer, Clock } from '../runtime/clock.ts'

@@ -2,7 +2,8 @@
 // nodes live. The plan takes the nodes from here, the reporter the replicas.
 
 import type { KubeClient } from '../k8s/client.ts'
-import { type HeartbeatWatch, startHeartbeat, watchHeartbeats } from '../k8s/heartbeat.ts'
+import { startHeartbeat } from '../k8s/heartbeat.ts'
+import { type HeartbeatWatch, watchHeartbeats } from '../k8s/heartbeat-watch.ts'
 import type { Node } from '../k8s/objects.ts'
 import { type AgentWatch, createAgentWatch, type OpinionChange } from '../liveness/agent-watch.ts'
 import type { BfdObservation } from '../liveness/bfd-core.ts'

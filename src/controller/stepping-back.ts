@@ -2,7 +2,7 @@
 // replicas over the LAN, and is quiet towards every router to which one that sees the cluster has a session. In an outage of the API
 // server nobody sees it, so nobody is quiet; alone, or at a router that only it reaches, it announces on.
 
-import type { SignOfLife } from '../k8s/heartbeat.ts'
+import type { SignOfLife } from '../k8s/heartbeat-watch.ts'
 import { asList, asObject } from '../k8s/json.ts'
 import { controllerAnnotation } from '../liveness/watched-sessions.ts'
 import { familyOf, parseIp } from '../net/ip.ts'

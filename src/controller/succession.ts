@@ -2,7 +2,7 @@
 // leader that sees any trouble renews at once, so that nobody takes a wire between the two for its death. What is taken, and how
 // carefully, is decided in `k8s/leader.ts`.
 
-import type { SignOfLife } from '../k8s/heartbeat.ts'
+import type { SignOfLife } from '../k8s/heartbeat-watch.ts'
 import { type LeaderElection, successionGraceMs } from '../k8s/leader.ts'
 import type { OpinionChange } from '../liveness/agent-watch.ts'
 import { nodeAnnotation } from '../liveness/watched-sessions.ts'

@@ -1,7 +1,7 @@
 // A controller's watch over the agents: Leases and Nodes say with whom there are sessions, the sessions say which nodes live.
 
 import { type OnLink, systemOnLink } from '../bfd/on-link.ts'
-import type { HeartbeatWatch } from '../k8s/heartbeat.ts'
+import type { HeartbeatWatch } from '../k8s/heartbeat-watch.ts'
 import type { Node } from '../k8s/objects.ts'
 import type { Ip } from '../net/ip.ts'
 import type { LivenessFacts } from '../plan/liveness-report.ts'

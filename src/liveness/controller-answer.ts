@@ -2,7 +2,7 @@
 // long ago though no Lease names it, and draws no conclusions from any.
 
 import { type OnLink, systemOnLink } from '../bfd/on-link.ts'
-import type { HeartbeatWatch, SignOfLife } from '../k8s/heartbeat.ts'
+import type { HeartbeatWatch, SignOfLife } from '../k8s/heartbeat-watch.ts'
 import { type Ip, parseIp } from '../net/ip.ts'
 import type { CancelTimer, Clock } from '../runtime/clock.ts'
 import type { BfdThread } from './bfd-thread.ts'

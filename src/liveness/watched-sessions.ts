@@ -4,7 +4,7 @@
 import type { BfdAuthentication } from '../bfd/authentication.ts'
 import type { OnLink } from '../bfd/on-link.ts'
 import type { BfdSessionConfig } from '../bfd/session-config.ts'
-import type { SignOfLife } from '../k8s/heartbeat.ts'
+import type { SignOfLife } from '../k8s/heartbeat-watch.ts'
 import type { Node } from '../k8s/objects.ts'
 import { type Ip, parseIp } from '../net/ip.ts'
 import { judgeNode } from '../plan/eligibility.ts'

@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { createDataplaneGate, waitMaxMs } from '../../src/announce/dataplane-gate.ts'
-import type { SignOfLife } from '../../src/k8s/heartbeat.ts'
+import type { SignOfLife } from '../../src/k8s/heartbeat-watch.ts'
 import type { ClusterView } from '../../src/k8s/objects.ts'
 import { waitingFor } from '../../src/plan/dataplane.ts'
 import { createVirtualClock } from '../../src/runtime/virtual-clock.ts'

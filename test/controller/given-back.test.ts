@@ -2,7 +2,7 @@
 
 import { beforeEach, expect, test } from 'vitest'
 import { beforeSilenceMs, createGivenBack, type GivenBack, missedForMs } from '../../src/controller/given-back.ts'
-import type { SignOfLife } from '../../src/k8s/heartbeat.ts'
+import type { SignOfLife } from '../../src/k8s/heartbeat-watch.ts'
 import { createVirtualClock, type VirtualClock } from '../../src/runtime/virtual-clock.ts'
 import { ip } from '../vip/cluster.ts'
 

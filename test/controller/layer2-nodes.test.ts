@@ -2,7 +2,7 @@
 
 import { beforeEach, expect, test } from 'vitest'
 import { createLayer2Nodes, type Layer2Nodes } from '../../src/controller/layer2-nodes.ts'
-import type { SignOfLife } from '../../src/k8s/heartbeat.ts'
+import type { SignOfLife } from '../../src/k8s/heartbeat-watch.ts'
 import { createVirtualClock, type VirtualClock } from '../../src/runtime/virtual-clock.ts'
 
 const lease = (node: string, over: Partial<SignOfLife> = {}): SignOfLife => ({

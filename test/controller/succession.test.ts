@@ -2,7 +2,7 @@
 
 import { beforeEach, expect, test } from 'vitest'
 import { followOpinions, type SuccessionOptions } from '../../src/controller/succession.ts'
-import type { SignOfLife } from '../../src/k8s/heartbeat.ts'
+import type { SignOfLife } from '../../src/k8s/heartbeat-watch.ts'
 import type { Suspicion } from '../../src/k8s/leader.ts'
 import type { OpinionChange } from '../../src/liveness/agent-watch.ts'
 

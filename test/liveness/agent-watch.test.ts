@@ -4,7 +4,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type BfdHost, createBfdNetwork } from '../../src/bfd/memory-transport.ts'
-import type { SignOfLife } from '../../src/k8s/heartbeat.ts'
+import type { SignOfLife } from '../../src/k8s/heartbeat-watch.ts'
 import { type AgentWatch, createAgentWatch } from '../../src/liveness/agent-watch.ts'
 import { type BfdCore, type BfdTidings, createBfdCore } from '../../src/liveness/bfd-core.ts'
 import type { BfdThread } from '../../src/liveness/bfd-thread.ts'

@@ -3,7 +3,7 @@
 
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { BfdState } from '../../src/bfd/packet.ts'
-import type { SignOfLife } from '../../src/k8s/heartbeat.ts'
+import type { SignOfLife } from '../../src/k8s/heartbeat-watch.ts'
 import type { BfdTidings } from '../../src/liveness/bfd-core.ts'
 import { answerControllers, calledMs } from '../../src/liveness/controller-answer.ts'
 import { authenticationWith, type KeyRing } from '../../src/liveness/key-ring.ts'

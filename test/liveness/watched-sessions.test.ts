@@ -1,7 +1,7 @@
 // Who watches whom, from Leases and Nodes: a table for controllers and one for agents.
 
 import { describe, expect, test } from 'vitest'
-import type { SignOfLife } from '../../src/k8s/heartbeat.ts'
+import type { SignOfLife } from '../../src/k8s/heartbeat-watch.ts'
 import { sessionsWithAgents, sessionsWithControllers, strictSourcesMax } from '../../src/liveness/watched-sessions.ts'
 import { ip } from '../bfd/bench.ts'
 import { node } from '../vip/cluster.ts'

@@ -4,7 +4,7 @@
 // Source: cel-go, checker/cost.go; Kubernetes, apiserver/pkg/cel/library/cost.go and the cost limits of CRD validation.
 import type { ASTNode } from '@marcbachmann/cel-js'
 import { celFieldName } from './cel-types.ts'
-import type { SchemaNode } from './schema.ts'
+import type { SchemaNode } from './schema-node.ts'
 
 /** The most one rule may cost, times how often its place can occur in an object. */
 export const RULE_COST_MAX = 10_000_000

@@ -2,12 +2,12 @@
 // in an object, with `self` the new value and `oldSelf` the stored one; rules that look at oldSelf only run on an update.
 // Source: Kubernetes documentation, "Validation rules", "Transition rules" and "Validation ratcheting".
 import { Environment, EvaluationError, Optional } from '@marcbachmann/cel-js'
-import type { Json, JsonObject } from '../json.ts'
+import { isArray, isObject, type Json, type JsonObject } from '../json.ts'
 import { CRD_COST_MAX, estimateCost, occurrences, RULE_COST_MAX } from './cel-cost.ts'
 import { registerKubernetesLibrary } from './cel-library.ts'
 import { type CelType, registerSchemaTypes } from './cel-types.ts'
 import { forbidden, invalid, required, ruleBroken, ruleFoundDuplicate } from './field-error.ts'
-import { isArray, isObject, SchemaError, type SchemaNode, type ValidationRule } from './schema.ts'
+import { SchemaError, type SchemaNode, type ValidationRule } from './schema-node.ts'
 import type { FieldError } from './structural-schema.ts'
 import { counterpart, join, sameJson } from './validate.ts'
 

@@ -3,8 +3,8 @@
 // Source: Kubernetes documentation, "Validation rules": mapping between OpenAPI and CEL types, escaping of field names.
 import { isDeepStrictEqual } from 'node:util'
 import { type Environment, parse } from '@marcbachmann/cel-js'
-import type { Json } from '../json.ts'
-import { isArray, isObject, type SchemaNode } from './schema.ts'
+import { isArray, isObject, type Json } from '../json.ts'
+import type { SchemaNode } from './schema-node.ts'
 
 /** The CEL view of one schema node. */
 export interface CelType {

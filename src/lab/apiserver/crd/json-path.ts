@@ -1,8 +1,7 @@
 // Evaluates the subset of JSONPath that Kubernetes allows in printer columns: names, indices, slices, wildcards, recursive
 // descent, unions and filters such as [?(@.type=="Ready")]. Every step maps the values found so far to the values below.
 // Source: Kubernetes documentation, "JSONPath Support"; package k8s.io/client-go/util/jsonpath.
-import type { Json } from '../json.ts'
-import { isArray, isObject } from './schema.ts'
+import { isArray, isObject, type Json } from '../json.ts'
 
 type Step =
   | { readonly kind: 'field'; readonly names: readonly string[] }

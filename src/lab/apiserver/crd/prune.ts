@@ -1,8 +1,8 @@
 // Drops the fields a schema does not know, as the API server does before it stores a custom resource, and lists them so that
 // the server can warn or refuse (fieldValidation=Warn|Strict). Also fills in defaults, which happens right after.
 // Source: Kubernetes documentation, "Extend the Kubernetes API with CustomResourceDefinitions", field pruning and defaulting.
-import type { Json, JsonObject } from '../json.ts'
-import { isArray, isObject, type SchemaNode } from './schema.ts'
+import { isArray, isObject, type Json, type JsonObject } from '../json.ts'
+import type { SchemaNode } from './schema-node.ts'
 
 /** The fields of metav1.ObjectMeta; the schema has no say in them. */
 const OBJECT_META_FIELDS: ReadonlySet<string> = new Set([

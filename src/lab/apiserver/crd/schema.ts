@@ -1,65 +1,10 @@
 // Reads the openAPIV3Schema of a CustomResourceDefinition into a tree of typed nodes, and refuses one that the Kubernetes
-// API server would refuse as not structural. Everything else in this folder walks this tree and never raw JSON again.
-// Source: Kubernetes documentation, "Extend the Kubernetes API with CustomResourceDefinitions", section on structural schemas.
-import type { Json, JsonObject } from '../json.ts'
+// API server would refuse as not structural (structural-rules.ts). Everything else in this folder walks this tree and never raw JSON again.
 
-export type SchemaType = 'object' | 'array' | 'string' | 'integer' | 'number' | 'boolean'
-
-/** One entry of `x-kubernetes-validations`. */
-export interface ValidationRule {
-  readonly rule: string
-  readonly message?: string
-  readonly messageExpression?: string
-  readonly reason?: 'FieldValueInvalid' | 'FieldValueForbidden' | 'FieldValueRequired' | 'FieldValueDuplicate'
-  readonly fieldPath?: string
-  readonly optionalOldSelf: boolean
-}
-
-/**
- * A schema at one place of the tree. A node below allOf, anyOf, oneOf or not has the same shape but only constrains
- * values: its `type` is absent, and it neither defaults nor prunes.
- */
-export interface SchemaNode {
-  readonly type?: SchemaType
-  readonly intOrString: boolean
-  readonly preserveUnknown: boolean
-  readonly embeddedResource: boolean
-  readonly nullable: boolean
-  readonly default?: Json
-  readonly properties: ReadonlyMap<string, SchemaNode>
-  readonly additional?: SchemaNode | 'any'
-  readonly items?: SchemaNode
-  readonly listType: 'atomic' | 'set' | 'map'
-  readonly listMapKeys: readonly string[]
-  readonly rules: readonly ValidationRule[]
-  readonly format?: string
-  readonly enum?: readonly Json[]
-  readonly pattern?: { readonly source: string; readonly regexp: RegExp }
-  readonly minimum?: number
-  readonly maximum?: number
-  readonly exclusiveMinimum: boolean
-  readonly exclusiveMaximum: boolean
-  readonly multipleOf?: number
-  readonly minLength?: number
-  readonly maxLength?: number
-  readonly minItems?: number
-  readonly maxItems?: number
-  readonly minProperties?: number
-  readonly maxProperties?: number
-  readonly required: readonly string[]
-  readonly allOf: readonly SchemaNode[]
-  readonly anyOf: readonly SchemaNode[]
-  readonly oneOf: readonly SchemaNode[]
-  readonly not?: SchemaNode
-}
-
-/** A schema that the API server would not have accepted: the author's mistake, so it is thrown, with the path inside the schema. */
-export class SchemaError extends Error {
-  constructor(path: string, problem: string) {
-    super(`${path}: ${problem}`)
-    this.name = 'SchemaError'
-  }
-}
+import { isObject, type Json, type JsonObject } from '../json.ts'
+import { flag, list, number, strings, text } from './schema-keywords.ts'
+import { SchemaError, type SchemaNode, type SchemaType, type ValidationRule } from './schema-node.ts'
+import { checkJunctors, checkListMap, refuseNonStructural, refuseSpecifying } from './structural-rules.ts'
 
 const SCHEMA_TYPES: readonly string[] = ['object', 'array', 'string', 'integer', 'number', 'boolean']
 const RULE_REASONS: readonly string[] = [
@@ -68,22 +13,6 @@ const RULE_REASONS: readonly string[] = [
   'FieldValueRequired',
   'FieldValueDuplicate',
 ]
-const NEVER_ALLOWED = [
-  '$ref',
-  '$schema',
-  'id',
-  'definitions',
-  'dependencies',
-  'patternProperties',
-  'additionalItems',
-] as const
-const ONLY_OUTSIDE_JUNCTORS = ['description', 'title', 'type', 'default', 'additionalProperties', 'nullable'] as const
-
-export const isObject = (value: Json | undefined): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
-export const isArray = (value: Json | undefined): value is readonly Json[] => Array.isArray(value)
-
 /**
  * Parses a whole CRD schema.
  * @param raw the value of `spec.versions[].schema.openAPIV3Schema`
@@ -145,22 +74,15 @@ function parseNode(raw: Json | undefined, path: string): SchemaNode {
     )
   }
   checkListMap(node, path)
-  for (const [nested, at] of branches(node, path)) checkSpecifiedOutside(nested, node, at)
+  checkJunctors(node, path)
   return node
 }
 
-/** Below a junctor only value validations are allowed; Kubernetes calls the rest "specifying" and wants it outside. */
+/** A schema below a junctor: it constrains values, and specifies nothing. */
 function parseNested(raw: Json | undefined, path: string, options: { readonly typeAllowed: boolean }): SchemaNode {
   if (!isObject(raw)) throw new SchemaError(path, 'must be a schema object')
   refuseNonStructural(raw, path)
-  for (const key of ONLY_OUTSIDE_JUNCTORS) {
-    if (raw[key] !== undefined && !(key === 'type' && options.typeAllowed)) {
-      throw new SchemaError(`${path}.${key}`, 'Forbidden: must be empty to be structural')
-    }
-  }
-  if (raw['x-kubernetes-validations'] !== undefined) {
-    throw new SchemaError(`${path}.x-kubernetes-validations`, 'rules below a junctor are not supported here')
-  }
+  refuseSpecifying(raw, path, options)
   const type = options.typeAllowed ? parseType(raw, path) : undefined
   const nested = (child: Json | undefined, at: string) => parseNested(child, at, { typeAllowed: false })
   const items = raw['items'] === undefined ? undefined : nested(raw['items'], `${path}.items`)
@@ -238,81 +160,6 @@ const NUMBER_KEYWORDS = [
   'maxProperties',
 ] as const
 
-function refuseNonStructural(raw: JsonObject, path: string): void {
-  for (const key of NEVER_ALLOWED) {
-    if (raw[key] !== undefined) throw new SchemaError(`${path}.${key}`, 'Forbidden: not allowed in a structural schema')
-  }
-  if (raw['uniqueItems'] === true) {
-    throw new SchemaError(
-      `${path}.uniqueItems`,
-      'Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic',
-    )
-  }
-  if (raw['additionalProperties'] === false) {
-    throw new SchemaError(`${path}.additionalProperties`, 'Forbidden: additionalProperties cannot be set to false')
-  }
-  if (raw['x-kubernetes-preserve-unknown-fields'] === false) {
-    throw new SchemaError(`${path}.x-kubernetes-preserve-unknown-fields`, 'must be true or undefined')
-  }
-}
-
-function checkListMap(node: SchemaNode, path: string): void {
-  if (node.listType !== 'map') {
-    if (node.listMapKeys.length > 0) {
-      throw new SchemaError(`${path}.x-kubernetes-list-type`, 'must be map if x-kubernetes-list-map-keys is non-empty')
-    }
-    return
-  }
-  if (node.listMapKeys.length === 0) {
-    throw new SchemaError(
-      `${path}.x-kubernetes-list-map-keys`,
-      'Required value: must not be empty if x-kubernetes-list-type is map',
-    )
-  }
-  for (const key of node.listMapKeys) {
-    const property = node.items?.properties.get(key)
-    if (!property)
-      throw new SchemaError(
-        `${path}.x-kubernetes-list-map-keys`,
-        `entries must all be names of item properties, not ${key}`,
-      )
-    if (!node.items?.required.includes(key) && property.default === undefined) {
-      throw new SchemaError(
-        `${path}.items.properties[${key}].default`,
-        'Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property',
-      )
-    }
-  }
-}
-
-function checkSpecifiedOutside(nested: SchemaNode, outside: SchemaNode, path: string): void {
-  for (const [name, child] of nested.properties) {
-    const counterpart =
-      outside.properties.get(name) ?? (typeof outside.additional === 'object' ? outside.additional : undefined)
-    if (!counterpart) {
-      throw new SchemaError(
-        `${path}.properties[${name}]`,
-        'Required value: because it is defined in a nested value validation',
-      )
-    }
-    checkSpecifiedOutside(child, counterpart, `${path}.properties[${name}]`)
-  }
-  if (nested.items) {
-    if (!outside.items)
-      throw new SchemaError(`${path}.items`, 'Required value: because it is defined in a nested value validation')
-    checkSpecifiedOutside(nested.items, outside.items, `${path}.items`)
-  }
-  for (const [deeper, at] of branches(nested, path)) checkSpecifiedOutside(deeper, outside, at)
-}
-
-/** The schemas below a node's junctors, with their paths. */
-const branches = (node: SchemaNode, path: string): readonly (readonly [SchemaNode, string])[] => [
-  ...node.allOf.map((branch, index) => [branch, `${path}.allOf[${index}]`] as const),
-  ...node.anyOf.map((branch, index) => [branch, `${path}.anyOf[${index}]`] as const),
-  ...node.oneOf.map((branch, index) => [branch, `${path}.oneOf[${index}]`] as const),
-  ...(node.not ? [[node.not, `${path}.not`] as const] : []),
-]
-
 function parseProperties(
   raw: JsonObject,
   path: string,
@@ -381,36 +228,4 @@ function compilePattern(source: string, path: string): RegExp {
   } catch (error) {
     throw new SchemaError(`${path}.pattern`, `must be a valid regular expression: ${String(error)}`)
   }
-}
-
-function flag(raw: JsonObject, key: string, path: string): boolean {
-  const value = raw[key]
-  if (value === undefined || typeof value === 'boolean') return value ?? false
-  throw new SchemaError(`${path}.${key}`, 'must be a boolean')
-}
-
-function text(raw: JsonObject, key: string, path: string): string | undefined {
-  const value = raw[key]
-  if (value === undefined || typeof value === 'string') return value
-  throw new SchemaError(`${path}.${key}`, 'must be a string')
-}
-
-function number(raw: JsonObject, key: string, path: string): number | undefined {
-  const value = raw[key]
-  if (value === undefined || typeof value === 'number') return value
-  throw new SchemaError(`${path}.${key}`, 'must be a number')
-}
-
-function list(raw: JsonObject, key: string, path: string): readonly Json[] {
-  const value = raw[key]
-  if (value === undefined) return []
-  if (isArray(value)) return value
-  throw new SchemaError(`${path}.${key}`, 'must be an array')
-}
-
-function strings(raw: JsonObject, key: string, path: string): readonly string[] {
-  return list(raw, key, path).map((entry) => {
-    if (typeof entry !== 'string') throw new SchemaError(`${path}.${key}`, 'must hold strings only')
-    return entry
-  })
 }

@@ -1,11 +1,12 @@
 // Turns the schema of a CustomResourceDefinition into the three things an API server does with it: prune unknown fields,
 // fill in defaults, and validate with OpenAPI and CEL. The embedded API server calls these for every write to a custom
 // resource, so that our CRDs are tried against the same rules and the same messages that a real cluster applies.
-import type { JsonObject } from '../json.ts'
+import { isObject, type JsonObject } from '../json.ts'
 import { compileRules } from './cel-rules.ts'
 import { invalid } from './field-error.ts'
 import { applyDefaults, pruneResource } from './prune.ts'
-import { isObject, parseSchema, SchemaError, type SchemaNode } from './schema.ts'
+import { parseSchema } from './schema.ts'
+import { SchemaError, type SchemaNode } from './schema-node.ts'
 import { validateValues } from './validate.ts'
 
 /** One entry of `status.details.causes`: `path` is its field, `message` its text without the path. */

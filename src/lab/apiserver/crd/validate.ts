@@ -2,10 +2,10 @@
 // Written by hand and not with a JSON Schema library, because the wording, the early exits and the lenience towards values
 // that an update leaves unchanged (validation ratcheting) are the point here, and no such library offers them.
 // Source: kube-openapi, packages validation/validate and validation/errors, as used by kube-apiserver 1.36.
-import type { Json, JsonObject } from '../json.ts'
+import { isArray, isObject, type Json, type JsonObject } from '../json.ts'
 import { duplicate, invalid, notSupported, required, tooLong, tooMany, typeInvalid } from './field-error.ts'
 import { hasFormat } from './formats.ts'
-import { isArray, isObject, type SchemaNode } from './schema.ts'
+import type { SchemaNode } from './schema-node.ts'
 import type { FieldError } from './structural-schema.ts'
 
 /** Runs every check but the CEL rules; `old` is the stored object when this is an update. */

@@ -91,6 +91,7 @@ export function startAdoption(options: AdoptionOptions): Adoption {
     else changed()
   }
 
+  let cancelRetry: CancelTimer = () => {}
   const writes = createTrigger(
     async () => {
       if (leading === undefined || !leading.fence.holds()) return
@@ -99,7 +100,8 @@ export function startAdoption(options: AdoptionOptions): Adoption {
         ...(await writeStatuses(all, leading.allocation(), leading.fence, options)),
         ...(await removeFinalizers(all, leading.fence, options)),
       ]
-      if (done.includes('failed')) clock.setTimer(retryMs, () => writes.pull())
+      cancelRetry()
+      if (done.includes('failed')) cancelRetry = clock.setTimer(retryMs, () => writes.pull())
     },
     {
       clock,
@@ -118,6 +120,7 @@ export function startAdoption(options: AdoptionOptions): Adoption {
     stop: async () => {
       cancelLook?.()
       await writes.stop()
+      cancelRetry()
     },
   }
 }

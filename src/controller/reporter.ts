@@ -214,8 +214,9 @@ export function createReporter(options: ReporterOptions): Reporter {
       trigger.pull()
     },
     stop: async () => {
-      cancelLater?.()
       await trigger.stop()
+      // Not before: the run that was under way may have set the timer again.
+      cancelLater?.()
     },
   }
 }

@@ -7,13 +7,8 @@ import type { ClusterStore } from '../k8s/cluster-store.ts'
 import { createFencedRequests } from '../k8s/fenced-requests.ts'
 import { agentManager } from '../k8s/field-managers.ts'
 import { createStatusApplier } from '../k8s/status-applier.ts'
-import {
-  createStatusWriter,
-  type DesiredStatus,
-  type ObservedStatus,
-  type StatusKey,
-  statusKey,
-} from '../k8s/status-writer.ts'
+import type { ObservedStatus } from '../k8s/status-opinion.ts'
+import { createStatusWriter, type DesiredStatus, type StatusKey, statusKey } from '../k8s/status-writer.ts'
 import { keptMessage, ownSession, refusedSession } from '../plan/report-peers.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'

@@ -13,9 +13,9 @@ import type { HeartbeatWatch } from '../k8s/heartbeat-watch.ts'
 import type { ClusterChanges, ClusterView, Kind, NamespacedName, ObjectMeta } from '../k8s/objects.ts'
 import { createServiceWriter } from '../k8s/service-writer.ts'
 import { createStatusApplier } from '../k8s/status-applier.ts'
+import type { ObservedStatus } from '../k8s/status-opinion.ts'
 import {
   createStatusWriter,
-  type ObservedStatus,
   type StatusKey,
   type StatusWriter,
   statusKey,

@@ -3,6 +3,7 @@
 
 import type { ClusterView, NamespacedName } from '../k8s/objects.ts'
 import type { ServiceWriter } from '../k8s/service-writer.ts'
+import { dueAtMs, type Pace, paceAfter } from '../k8s/settling.ts'
 import { createTokenBucket } from '../k8s/token-bucket.ts'
 import type { ServiceCondition } from '../plan/report.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -20,27 +21,18 @@ export interface ServiceConditions {
   readonly write: (differing: readonly ServiceCondition[]) => Promise<number | undefined>
 }
 
-interface Pace {
+interface Written {
   readonly service: NamespacedName
-  readonly lastMs: number
-  readonly intervalMs: number
+  readonly pace: Pace
 }
 
 const rate = { perSecond: 50, burst: 100 }
-const intervalMinMs = 1_000
-const intervalMaxMs = 30_000
+const settle = { minMs: 1_000, maxMs: 30_000 }
 
 export function createServiceConditions({ write, view, clock, log }: ServiceConditionsOptions): ServiceConditions {
   const bucket = createTokenBucket(rate, clock)
-  const paces = new Map<string, Pace>()
-
-  const paceOf = (service: NamespacedName, uid: string, nowMs: number): Pace => {
-    const before = paces.get(uid)
-    // Quiet for twice its interval: the Service has settled.
-    if (before === undefined || nowMs - before.lastMs > 2 * before.intervalMs + intervalMinMs)
-      return { service, lastMs: nowMs, intervalMs: intervalMinMs }
-    return { service, lastMs: nowMs, intervalMs: Math.min(intervalMaxMs, before.intervalMs * 2) }
-  }
+  /** By UID. */
+  const written = new Map<string, Written>()
 
   return {
     write: async (differing) => {
@@ -49,11 +41,11 @@ export function createServiceConditions({ write, view, clock, log }: ServiceCond
         nextMs = Math.min(nextMs ?? Number.POSITIVE_INFINITY, ms)
       }
       const { services } = view()
-      for (const [uid, { service }] of paces) if (services.get(service)?.meta.uid !== uid) paces.delete(uid)
+      for (const [uid, { service }] of written) if (services.get(service)?.meta.uid !== uid) written.delete(uid)
       for (const { service, uid, resourceVersion, condition } of differing) {
         const nowMs = clock.monotonicMs()
-        const pace = paces.get(uid)
-        const waitMs = pace === undefined ? 0 : pace.lastMs + pace.intervalMs - nowMs
+        const before = written.get(uid)?.pace
+        const waitMs = before === undefined ? 0 : dueAtMs(before) - nowMs
         if (waitMs > 0) {
           later(waitMs)
           continue
@@ -64,11 +56,11 @@ export function createServiceConditions({ write, view, clock, log }: ServiceCond
         }
         const ingress = services.get(service)?.ingress.map(({ ip }) => ip) ?? []
         const result = await write({ service, uid, resourceVersion, ingress, conditions: [condition] })
-        paces.set(uid, paceOf(service, uid, nowMs))
+        written.set(uid, { service, pace: paceAfter(before, nowMs, settle) })
         if (!result.ok) {
           const { status, reason, message } = result.error
           log.debug({ event: 'service-condition-not-written', service, status, reason, message })
-          later(intervalMinMs)
+          later(settle.minMs)
         }
       }
       return nextMs

@@ -6,13 +6,8 @@ import type { RawObject } from '../../src/k8s/json.ts'
 import type { KubeError } from '../../src/k8s/kube-error.ts'
 import type { StatusApply } from '../../src/k8s/status-applier.ts'
 import { digestMatches, digestOf, statusMatches } from '../../src/k8s/status-match.ts'
-import {
-  createStatusWriter,
-  type DesiredStatus,
-  type ObservedStatus,
-  type StatusWriter,
-  statusKey,
-} from '../../src/k8s/status-writer.ts'
+import type { ObservedStatus } from '../../src/k8s/status-opinion.ts'
+import { createStatusWriter, type DesiredStatus, type StatusWriter, statusKey } from '../../src/k8s/status-writer.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { err, ok, type Result } from '../../src/runtime/result.ts'
 import { createVirtualClock, type VirtualClock } from '../../src/runtime/virtual-clock.ts'

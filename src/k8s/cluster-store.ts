@@ -3,6 +3,7 @@
 
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { createChangeNotice } from './change-notice.ts'
 import type { KubeClient } from './client.ts'
 import { asObject, asText, type RawObject } from './json.ts'
 import { createKindStore, type KindStore } from './kind-store.ts'
@@ -18,6 +19,7 @@ import type {
 import { type Reflector, type ReflectorFacts, startReflector } from './reflector.ts'
 import type { Consistency } from './reflector-machine.ts'
 import { resources } from './resources.ts'
+import { createSliceIndex } from './slice-index.ts'
 
 export interface KindSelection {
   readonly fieldSelector?: string
@@ -94,7 +96,7 @@ type Stores = { readonly [K in Kind]: KindStore<K> }
 
 /** Starts following the kinds at once. */
 export function createClusterStore(options: ClusterStoreOptions): ClusterStore {
-  const changes = createChanges(() => tell())
+  const changes = createChangeNotice(() => tell())
   const slices = createSliceIndex((service) => changes.note('EndpointSlice', service))
   const refusals = new RefusalList()
   const intern = createIntern()
@@ -110,7 +112,8 @@ export function createClusterStore(options: ClusterStoreOptions): ClusterStore {
       onGarbage: () => options.log.warn({ event: 'kube-object-without-name', kind }),
       onChange: (key, before, after) => {
         refusals.stale = true
-        if (kind === 'EndpointSlice') slices.change(key, before as SliceOrNone, after as SliceOrNone)
+        if (kind === 'EndpointSlice')
+          slices.change(before as EndpointSlice | undefined, after as EndpointSlice | undefined)
         else changes.note(kind, key)
       },
     })
@@ -267,69 +270,6 @@ function kindOf(raw: unknown): Kind | undefined {
   if (kind === undefined || !Object.hasOwn(resources, kind)) return undefined
   return resources[kind].apiVersion === object?.['apiVersion'] ? kind : undefined
 }
-
-// --------------------------------------------------------------------------------------------------------- changes
-
-// Collects changed keys and calls `tell` once, after the turn in which the first of them came.
-function createChanges(tell: () => void): {
-  readonly note: (kind: Kind, key: string) => void
-  readonly wake: () => void
-  readonly take: () => ClusterChanges
-} {
-  let changed = new Map<Kind, Set<string>>()
-  let waking = false
-  const wake = (): void => {
-    if (waking) return
-    waking = true
-    setImmediate(() => {
-      waking = false
-      tell()
-    })
-  }
-  return {
-    wake,
-    note: (kind, key) => {
-      const keys = changed.get(kind)
-      if (keys === undefined) changed.set(kind, new Set([key]))
-      else keys.add(key)
-      wake()
-    },
-    take: () => {
-      const taken = changed
-      changed = new Map()
-      return taken
-    },
-  }
-}
-
-// ----------------------------------------------------------------------------------------------- slices by Service
-
-type SliceOrNone = EndpointSlice | undefined
-
-// The slices of a Service as one list, replaced when any of them changes, so that its identity tells.
-function createSliceIndex(changed: (service: NamespacedName) => void): {
-  readonly byService: ReadonlyMap<NamespacedName, readonly EndpointSlice[]>
-  readonly change: (key: string, before: SliceOrNone, after: SliceOrNone) => void
-} {
-  const byService = new Map<NamespacedName, readonly EndpointSlice[]>()
-  const replace = (service: NamespacedName, before: SliceOrNone, after: SliceOrNone): void => {
-    const rest = (byService.get(service) ?? []).filter((slice) => slice !== before)
-    // By name, so that the same slices are the same list in every replica.
-    const next = after === undefined ? rest : [...rest, after].sort((a, b) => (a.meta.name < b.meta.name ? -1 : 1))
-    if (next.length === 0) byService.delete(service)
-    else byService.set(service, next)
-    changed(service)
-  }
-  return {
-    byService,
-    change: (_key, before, after) => {
-      if (before !== undefined && before.service !== after?.service) replace(before.service, before, undefined)
-      if (after !== undefined) replace(after.service, before?.service === after.service ? before : undefined, after)
-    },
-  }
-}
-
-// -------------------------------------------------------------------------------------------------------- the rest
 
 // One list over all kinds, made when it is asked for after a change.
 class RefusalList {

@@ -4,6 +4,7 @@
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { Clock } from '../runtime/clock.ts'
+import { pause } from '../runtime/pause.ts'
 
 export interface ClaimDeps {
   readonly clock: Clock
@@ -31,7 +32,7 @@ export async function claimNode(name: string, { clock, signal, onTaken }: ClaimD
     if (!told) onTaken()
     told = true
     await held(`\0${name}`, signal)
-    await pause(retryMs, clock, signal)
+    await pause(clock, retryMs, signal)
   }
   return undefined
 }
@@ -86,15 +87,4 @@ const held = (path: string, signal: AbortSignal): Promise<void> =>
     })
     signal.addEventListener('abort', end)
     if (signal.aborted) end()
-  })
-
-const pause = (ms: number, clock: Clock, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    const done = (): void => {
-      cancel()
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const cancel = clock.setTimer(ms, done)
-    signal.addEventListener('abort', done)
   })

@@ -4,6 +4,7 @@
 import type { Ip, IpFamily } from '../net/ip.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
+import { pause } from '../runtime/pause.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
 import { type Backend, installedBackends, programsOf } from './backend.ts'
 import { explainFailure, type IptablesError, isTransient } from './errors.ts'
@@ -93,8 +94,6 @@ async function change(
   if (result.status !== 0) return err(explainFailure(restore, result))
   return ok({ changed: true, left: afterChange(observed, desired, { stayBehind }), commits: 1 })
 }
-
-const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.setTimer(ms, resolve))
 
 /** One place where rules of ours were found and removed. */
 export interface Removed {

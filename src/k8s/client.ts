@@ -4,6 +4,7 @@
 
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { pause } from '../runtime/pause.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
 import { createConnector } from './connector.ts'
 import { cancelled } from './conversation.ts'
@@ -13,7 +14,6 @@ import { createGate } from './gate.ts'
 import type { RawObject } from './json.ts'
 import type { KubeError } from './kube-error.ts'
 import { streamLines } from './line-stream.ts'
-import { pause } from './pause.ts'
 
 export type PatchType = 'json' | 'merge' | 'strategic' | 'apply'
 

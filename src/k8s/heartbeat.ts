@@ -3,10 +3,10 @@
 
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { pause } from '../runtime/pause.ts'
 import type { KubeClient } from './client.ts'
 import type { RawObject } from './json.ts'
 import type { KubeError } from './kube-error.ts'
-import { pause } from './pause.ts'
 import { leaseResource, resourcePath } from './resources.ts'
 import { renderMicroTime } from './times.ts'
 

@@ -4,6 +4,7 @@
 
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { pause } from '../runtime/pause.ts'
 import type { KubeClient } from './client.ts'
 import {
   acquired,
@@ -18,7 +19,6 @@ import {
 import type { Fence } from './fence.ts'
 import { isConflict, isNotFound, type KubeError } from './kube-error.ts'
 import { createLeaseRequests } from './lease-requests.ts'
-import { pause } from './pause.ts'
 import { startTerm, type Term } from './term.ts'
 
 export interface LeaderElectionOptions {

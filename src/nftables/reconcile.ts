@@ -9,6 +9,7 @@ import type { VipRules } from '../datapath/desired.ts'
 import type { Drift } from '../iptables/render.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Exec } from '../runtime/exec.ts'
+import { pause } from '../runtime/pause.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
 import { explainNft, isTransientNft, type NftablesError } from './errors.ts'
 import { forwardChains, parseOwnTable, parseTable, tablesWithChains } from './observe.ts'
@@ -287,8 +288,6 @@ async function run(input: string, round: Pick<Round, 'exec' | 'commits'>): Promi
   round.commits++
   return ok(true)
 }
-
-const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.setTimer(ms, resolve))
 
 /** Whether kube-proxy runs in nftables mode here. A node without nft has no such kube-proxy that we could see. */
 export async function kubeProxyUsesNft(exec: Exec): Promise<boolean> {

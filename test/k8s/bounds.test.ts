@@ -4,7 +4,6 @@ import { expect, test } from 'vitest'
 import { backoffMs } from '../../src/k8s/backoff.ts'
 import { stampConditions } from '../../src/k8s/conditions.ts'
 import { createGate } from '../../src/k8s/gate.ts'
-import { pause } from '../../src/k8s/pause.ts'
 import { resourcePath, resources } from '../../src/k8s/resources.ts'
 import { renderMicroTime, renderTime } from '../../src/k8s/times.ts'
 import { createTokenBucket } from '../../src/k8s/token-bucket.ts'
@@ -69,17 +68,6 @@ test.each<[number, number, number]>([
   [0, 1, 800],
 ])('attempt %i with luck %d waits %i ms', (attempt, random, delayMs) => {
   expect(backoffMs(attempt, random)).toBe(delayMs)
-})
-
-test('a pause ends with its time or with its signal, whichever is first', async () => {
-  const clock = createVirtualClock()
-  const stop = new AbortController()
-  const [timed, stopped] = [pause(clock, 10, undefined), pause(clock, 1_000, stop.signal)]
-  clock.advance(10)
-  stop.abort()
-  expect([await timed, await stopped]).toEqual([true, false])
-  expect(clock.nextTimerInMs()).toBeUndefined()
-  expect(await pause(clock, 10, stop.signal)).toBe(false)
 })
 
 test('a transition time stays while the status does, moves when it changes, and begins now for a new condition', () => {

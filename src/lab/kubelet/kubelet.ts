@@ -13,6 +13,7 @@ import type { KubeClient } from '../../k8s/client.ts'
 import { asObject } from '../../k8s/json.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
+import { pause } from '../../runtime/pause.ts'
 import type { Network } from '../netns/network.ts'
 import { podAddress } from '../topology/addresses.ts'
 import type { LabNode } from '../topology/topology.ts'
@@ -159,15 +160,3 @@ function createAddressBook(node: number): {
     },
   }
 }
-
-const pause = (clock: Clock, ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    const end = (): void => {
-      cancel()
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
-    const cancel = clock.setTimer(ms, end)
-    signal.addEventListener('abort', end)
-    if (signal.aborted) end()
-  })

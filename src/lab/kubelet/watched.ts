@@ -4,6 +4,7 @@
 import type { KubeClient } from '../../k8s/client.ts'
 import { asList, asObject, identityOf, type RawObject } from '../../k8s/json.ts'
 import type { Clock } from '../../runtime/clock.ts'
+import { pause } from '../../runtime/pause.ts'
 
 export interface WatchedOptions {
   readonly client: KubeClient
@@ -81,5 +82,3 @@ export function keyOf(object: RawObject): string {
   const { namespace, name } = identityOf(object)
   return `${namespace}/${name ?? ''}`
 }
-
-const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => void clock.setTimer(ms, resolve))

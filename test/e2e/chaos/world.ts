@@ -9,7 +9,7 @@ import type { ObjectRef, Objects } from '../../../src/lab/apiserver/objects.ts'
 import type { ApiServerHandle } from '../../../src/lab/apiserver/server.ts'
 import { agentPort, controllerPort, type Lab, startLab } from '../../../src/lab/lab.ts'
 import { nodeProgram } from '../../../src/lab/netns/node-program.ts'
-import type { LabProcess } from '../../../src/lab/netns/process.ts'
+import type { LabProcess, ProcessEnd } from '../../../src/lab/netns/process.ts'
 import { waitFor } from '../../../src/lab/netns/wait.ts'
 import type { Router } from '../../../src/lab/routers/router.ts'
 import { urlOf } from '../../../src/lab/topology/client.ts'
@@ -61,7 +61,7 @@ export interface Programs {
 }
 
 /** Longer than a busy machine needs for anything. */
-const patienceMs = 60_000
+const patienceMs = 180_000
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -158,7 +158,7 @@ function createPrograms(
         )
         program.kill('SIGKILL')
         await program.end
-      } else if (name === 'SIGTERM' && end.status !== 0 && !stalledSince(beganMs))
+      } else if (name === 'SIGTERM' && !isClean(end, program) && !stalledSince(beganMs))
         find(
           `${keyOf(role, node)} ended with ${end.status ?? end.signal} after SIGTERM: ${program.output().split('\n').slice(-3).join('\n')}`,
         )
@@ -168,13 +168,19 @@ function createPrograms(
       const port = role === 'controller' ? controllerPort : agentPort
       const isReady = async (): Promise<boolean> =>
         (await node.namespace.exec(['curl', '-sf', '-m', '2', `http://127.0.0.1:${port}/readyz`])).status === 0
-      await waitFor(isReady, { what: `${keyOf(role, node)} to be ready`, timeoutMs: patienceMs, intervalMs: 250 })
+      const evidence = (): string => get(role, node)?.output().split('\n').slice(-20).join('\n') ?? ''
+      const what = `${keyOf(role, node)} to be ready`
+      await waitFor(isReady, { what, timeoutMs: patienceMs, intervalMs: 1000, evidence })
     },
     expectEnds: () => {
       for (const program of running.values()) expected.add(program)
     },
   }
 }
+
+/** One that was ended before its first line had no time to listen for the signal, and nothing to put in order. */
+const isClean = ({ status, signal }: ProcessEnd, program: LabProcess): boolean =>
+  status === 0 || (signal === 'SIGTERM' && program.output() === '')
 
 // ------------------------------------------------------------------------------------- what the untouched Service may cost
 
@@ -230,7 +236,7 @@ function createAccount(
     return () => void close(window)
   }
   const close = async (window: { toMs: number }): Promise<void> => {
-    const routed = { what: 'the untouched Service at both leaves', timeoutMs: 3 * patienceMs, intervalMs: 250 }
+    const routed = { what: 'the untouched Service at both leaves', timeoutMs: patienceMs, intervalMs: 250 }
     // Where it never is, the oracle says so in the end.
     await waitFor(() => calmIsRouted(lab), routed).catch(() => {})
     window.toMs = Date.now() + afterglowMs
@@ -251,7 +257,7 @@ function createAccount(
     const forgive = areWell.includes(true) ? undefined : excuse('no undisturbed controller is left')
     return () => {
       disturbed.set(node, (disturbed.get(node) ?? 1) - 1)
-      const wait = { what: `the controller on ${node.name} to announce`, timeoutMs: 3 * patienceMs, intervalMs: 250 }
+      const wait = { what: `the controller on ${node.name} to announce`, timeoutMs: patienceMs, intervalMs: 250 }
       void waitFor(() => recovered(node), wait)
         .catch(() => {})
         .then(() => forgive?.())

@@ -15,11 +15,10 @@ import { startLeaderElection } from '../k8s/leader.ts'
 import type { Kind } from '../k8s/objects.ts'
 import { createControllerMetrics } from '../metrics/controller-metrics.ts'
 import type { Product } from '../migrate/migrate.ts'
-import { parseRouterId, type RouterId } from '../net/asn.ts'
-import { familyOf } from '../net/ip.ts'
 import { keepPortRedirect } from '../nftables/port-redirect.ts'
 import { createFailStaticPlanner } from '../plan/last-good.ts'
 import type { LivenessFacts } from '../plan/liveness-report.ts'
+import { addressRouterId, madeRouterId } from '../plan/node-speaker.ts'
 import { countingConf } from '../plan/peers.ts'
 import { drainsIn } from '../plan/report-drains.ts'
 import type { PlanContext } from '../plan/types.ts'
@@ -256,7 +255,8 @@ function planContext(
     readonly plan: Announcer['plan']
   },
 ): PlanContext {
-  const defaultRouterId = ownRouterId(config.node, store)
+  const node = store.view().nodes.get(config.node)
+  const defaultRouterId = node && addressRouterId(node)
   const layer2 = facts.presence.layer2()
   return {
     serviceClass: config.serviceClass,
@@ -266,21 +266,13 @@ function planContext(
     drains: facts.drains.phases(countingConf(store.view(), facts.plan())?.drainGraceSeconds),
     ...(layer2 === undefined ? {} : { layer2 }),
     ...(defaultRouterId === undefined ? {} : { defaultRouterId }),
+    ...(node === undefined ? {} : { madeRouterId: madeRouterId(node) }),
   }
 }
 
 function livenessOf(presence: Presence): { readonly liveness?: LivenessFacts } {
   const liveness = presence.liveness()
   return liveness === undefined ? {} : { liveness }
-}
-
-function ownRouterId(node: string, store: ClusterStore): RouterId | undefined {
-  const address = store
-    .view()
-    .nodes.get(node)
-    ?.internalIPs.find((ip) => familyOf(ip) === 'IPv4')
-  const parsed = address === undefined ? undefined : parseRouterId(address)
-  return parsed?.ok ? parsed.value : undefined
 }
 
 function waitingFor(store: ClusterStore, adoption: Adoption | undefined): string {

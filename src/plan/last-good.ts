@@ -62,10 +62,14 @@ const remembered: readonly Kind[] = ['BgpConf', 'BgpPeer', 'VipPool', 'BgpPolicy
 function concerns(changes: ClusterChanges | undefined, context: PlanContext, memory: Memory): boolean {
   if (changes === undefined || remembered.some((kind) => changes.has(kind))) return true
   if (context.speakerNode !== undefined && changes.has('Node')) return true
-  if (context.defaultRouterId !== undefined && context.defaultRouterId !== memory.routerId) return true
+  if (routerIdOf(context, memory) !== memory.routerId) return true
   // The last VIP of a pool that is gone may have gone, too.
   return memory.standIns !== undefined && changes.has('Vip')
 }
+
+// A node whose IPv4 address is out of sight for a moment is not one without.
+const routerIdOf = ({ defaultRouterId, madeRouterId }: PlanContext, memory: Memory): RouterId | undefined =>
+  defaultRouterId ?? memory.routerId ?? madeRouterId
 
 function settle(memory: Memory, view: ClusterView, context: PlanContext): Memory {
   const conf = recall('BgpConf', memory.readable.bgpConfs, view.bgpConfs, view)
@@ -89,7 +93,7 @@ function settle(memory: Memory, view: ClusterView, context: PlanContext): Memory
       : { vipPools: new Map([...view.vipPools, ...pool.standIns, ...gone]) }),
     ...(node.standIn === undefined ? {} : { nodes: node.standIn }),
   }
-  const routerId = context.defaultRouterId ?? memory.routerId
+  const routerId = routerIdOf(context, memory)
   const settled = settlePeers(
     memory,
     { ...view, ...standIns },

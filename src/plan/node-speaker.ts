@@ -46,17 +46,25 @@ export function nodeIdentity(view: ClusterView, name: string): Result<NodeIdenti
   const sourceAddress = sourceAddresses(annotations[bgpSourceAddressAnnotation])
   if (!sourceAddress.ok) return refuse(bgpSourceAddressAnnotation, sourceAddress.error)
   return ok({
-    routerId: id?.value ?? ownRouterId(node),
+    routerId: id?.value ?? addressRouterId(node) ?? madeRouterId(node),
     ...(asn === undefined ? {} : { asn: asn.value }),
     sourceAddress: sourceAddress.value,
     nextHop: nextHopAnnotation in annotations ? 'node' : 'self',
   })
 }
 
-function ownRouterId({ meta, internalIPs }: Node): RouterId {
+/** A node's first IPv4 InternalIP as the BGP identifier of whoever speaks there. */
+export function addressRouterId({ internalIPs }: Node): RouterId | undefined {
   const own = internalIPs.find((ip) => familyOf(ip) === 'IPv4')
   const parsed = own === undefined ? undefined : parseRouterId(own)
-  if (parsed?.ok === true) return parsed.value
+  return parsed?.ok === true ? parsed.value : undefined
+}
+
+/**
+ * The BGP identifier of whoever speaks on a node without IPv4: a number made of the node's name. RFC 6286 wants no more of one than
+ * four octets, not all zero, unique within the AS; and this one is the same after every restart.
+ */
+export function madeRouterId({ meta }: Node): RouterId {
   const made = routerIdFromNumber(hash32(meta.name) || 1)
   if (!made.ok) throw new Error(`no router id can be made of ${meta.name}`)
   return made.value

@@ -47,7 +47,7 @@ function routerIdOf(
   identity: Result<NodeIdentity, string> | undefined,
 ): RouterId | undefined {
   if (identity !== undefined) return identity.ok ? identity.value.routerId : undefined
-  return conf?.routerId ?? context.defaultRouterId
+  return conf?.routerId ?? context.defaultRouterId ?? context.madeRouterId
 }
 
 /** All peers of this speaker, by name. `tableOf` names the table whose routes a peer is to hear. */
@@ -144,7 +144,7 @@ function configOf(
   if (!hasRouterId)
     return refuse(
       'NoRouterId',
-      'BgpConf default has no routerId, and this controller has no IPv4 address to take its place',
+      'BgpConf default has no routerId, and the Node that this controller is told to run on (NODE_NAME) is not there to make one of',
     )
   const conflict = older.map((other) => conflictOf(peer, other)).find((words) => words !== undefined)
   if (conflict !== undefined) return refuse('AddressConflict', conflict)

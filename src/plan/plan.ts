@@ -296,7 +296,10 @@ const reportsOf = ({ dataplane = openDataplane, healthChecks = noHealthChecks }:
 
 function sameContext(a: PlanContext, b: PlanContext): boolean {
   return (
-    a.defaultRouterId === b.defaultRouterId && a.speakerNode === b.speakerNode && same(a.serviceClass, b.serviceClass)
+    a.defaultRouterId === b.defaultRouterId &&
+    a.madeRouterId === b.madeRouterId &&
+    a.speakerNode === b.speakerNode &&
+    same(a.serviceClass, b.serviceClass)
   )
 }
 

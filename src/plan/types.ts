@@ -36,6 +36,8 @@ export interface PlanContext {
   readonly healthChecks?: HealthChecks
   /** Used where BgpConf names no router id: this replica's own IPv4 address. */
   readonly defaultRouterId?: RouterId
+  /** Used where there was never one of those: made of the name of this replica's node, for clusters without IPv4. */
+  readonly madeRouterId?: RouterId
   /** What BgpPeers were when last they made sense; absent = nothing is known. See last-good.ts. */
   readonly lastGood?: LastGoodPeers
   /** Whose sessions are planned: those of this node's agent (BgpPeers with `speaker: node`). Absent = those of the controllers. */

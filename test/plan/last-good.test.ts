@@ -3,10 +3,12 @@
 
 import { describe, expect, test } from 'vitest'
 import type { BgpPeer, ClusterView, Kind, ObjectRefusal, Secret } from '../../src/k8s/objects.ts'
+import { parseRouterId } from '../../src/net/asn.ts'
 import { createFailStaticPlanner } from '../../src/plan/last-good.ts'
 import { planFromScratch } from '../../src/plan/plan.ts'
 import { report } from '../../src/plan/report.ts'
 import type { Plan, PlanContext } from '../../src/plan/types.ts'
+import { must } from '../../src/runtime/result.ts'
 import { allocate } from '../../src/vip/allocate.ts'
 import {
   conf,
@@ -216,6 +218,20 @@ test('a replica whose own Node is not to be seen keeps its router id', () => {
   const after = planner.plan(parts, new Map([['Node', new Set(['n1'])]]), context).plan
   expect([known.speaker?.routerId, after.speaker?.routerId]).toEqual([routerId, routerId])
   expect(planFromScratch(parts, context).peerRefusals).toMatchObject([{ reason: 'NoRouterId' }])
+})
+
+test('a router id made of a name is for nodes that never showed an IPv4 address', () => {
+  const planner = createFailStaticPlanner()
+  const { routerId = undefined, ...anonymous } = conf()
+  const parts = view({ ...whole, confs: [anonymous] })
+  if (routerId === undefined) throw new Error('a BgpConf without a router id')
+  const made = { ...context, madeRouterId: must(parseRouterId('77.1.2.3')) }
+  const node = new Map([['Node' as const, new Set(['n1'])]])
+  const idOf = (given: PlanContext): string | undefined => planner.plan(parts, node, given).plan.speaker?.routerId
+  expect(planFromScratch(parts, made).speaker?.routerId).toBe('77.1.2.3')
+  expect(idOf(made)).toBe('77.1.2.3')
+  expect(idOf({ ...made, defaultRouterId: routerId })).toBe(routerId)
+  expect(idOf(made)).toBe(routerId)
 })
 
 test('a change that has nothing to do with it leaves what is kept as it is', () => {

@@ -123,7 +123,7 @@ test.each<[string, Given, string, string]>([
     'no router id',
     { confs: [anonymous] },
     'NoRouterId',
-    'BgpConf default has no routerId, and this controller has no IPv4 address to take its place',
+    'BgpConf default has no routerId, and the Node that this controller is told to run on (NODE_NAME) is not there to make one of',
   ],
   ['no Secret', { peers: [guarded] }, 'SecretMissing', "there is no Secret md5 in Bellhop's namespace"],
   [

@@ -3,6 +3,7 @@
 // system's); for the others a plain socket does, with the system's default TTL, and the connection says so.
 
 import { Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { bgpClaim, claimRefusal, isExclusive } from '../../bfd/session-claims.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { type Claim, type HostClaims, systemClaims } from '../../runtime/host-claims.ts'
@@ -39,6 +40,9 @@ function dial(
 ): () => void {
   const { address, zone, port } = options
   const fail = (reason: string): (() => void) => clock.setTimer(0, () => handlers.failed(reason))
+  // An interface that Node does not know is none at all to it: the connection would leave by any other, to another router.
+  if (zone !== undefined && networkInterfaces()[zone] === undefined)
+    return fail(`this host has no interface ${zone}, or it is down`)
   const claim = claimSession(options, native, claims)
   if (!claim.ok) return fail(claim.error)
   const opened = openSocket(options, native)

@@ -248,6 +248,17 @@ describe('TCP-MD5 (RFC 2385)', () => {
   })
 })
 
+test.each([
+  ['with the library', undefined],
+  ['without the library', createTcpTransport(withoutLibrary)],
+])(
+  'a link-local router behind an interface that is not there is not looked for behind another one, %s',
+  async (_, transport) => {
+    const { result } = dial({ address: ip('fe80::1'), zone: 'nowhere0', port }, transport)
+    expect(await waitFor(result, { what: 'the error' })).toBe('this host has no interface nowhere0, or it is down')
+  },
+)
+
 describe('TTL', () => {
   /** The connections of an address as the kernel lists them. */
   const connectionsOf = (local: string): string => execFileSync('ss', ['-Htnie', 'src', local], { encoding: 'utf8' })

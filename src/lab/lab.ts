@@ -22,7 +22,7 @@ import type { LabProcess } from './netns/process.ts'
 import { kubectlProgram } from './requirements.ts'
 import { createRouter } from './routers/create-router.ts'
 import type { NeighborOptions, Router, RouterKind } from './routers/router.ts'
-import { clusterPodPrefixes } from './topology/addresses.ts'
+import { bothFamilies, clusterPodPrefixes, type Families } from './topology/addresses.ts'
 import { createTopology, type LabNode, type Topology } from './topology/topology.ts'
 import { type Unpluggable, unpluggable } from './unpluggable.ts'
 
@@ -32,6 +32,8 @@ export interface LabOptions {
   /** What runs on leaf1 and leaf2. */
   readonly leaves: readonly [RouterKind, RouterKind]
   readonly nodes?: number
+  /** What the cluster has; default both, IPv4 first. One alone is a cluster without a trace of the other. */
+  readonly families?: Families
   /** What else the leaves are told about each of their neighbours, which are all nodes. */
   readonly neighbor?: Partial<Omit<NeighborOptions, 'address' | 'asn'>>
   /** Which kube-proxy the nodes have; default what the environment says, and a stand-in in iptables mode. */
@@ -112,16 +114,26 @@ async function runAll(cleanups: readonly (() => Promise<unknown>)[]): Promise<vo
 }
 
 async function build(
-  { prefix, leaves, nodes, neighbor, cluster, clock, log, kubeProxy = proxyChoiceOf(process.env) }: LabOptions,
+  {
+    prefix,
+    leaves,
+    nodes,
+    neighbor,
+    cluster,
+    clock,
+    log,
+    families = bothFamilies,
+    kubeProxy = proxyChoiceOf(process.env),
+  }: LabOptions,
   cleanups: (() => Promise<unknown>)[],
   destroy: () => Promise<void>,
 ): Promise<Lab> {
-  const topology = await createTopology({ prefix, ...(nodes === undefined ? {} : { nodes }) })
+  const topology = await createTopology({ prefix, families, ...(nodes === undefined ? {} : { nodes }) })
   cleanups.push(topology.destroy)
   const directory = topology.network.directory
   const plane =
     cluster === undefined
-      ? await startEmbeddedControlPlane({ leaseSeconds: nodeLeaseSeconds })
+      ? await startEmbeddedControlPlane({ leaseSeconds: nodeLeaseSeconds, families })
       : await takeNamedCluster({
           ...{ kubeconfig: cluster.kubeconfig, namespace: `bellhop-${prefix}-${process.pid}` },
           ...{ nodeNames: topology.nodes.map(({ name }) => name), directory, clock, log },
@@ -134,7 +146,7 @@ async function build(
   const client = must(await createKubeClient({ credentials: plane.credentials, clock, log, userAgent: 'bellhop-lab' }))
   cleanups.push(async () => client.close())
 
-  const routers = await startRouters(topology, { leaves, neighbor }, cleanups)
+  const routers = await startRouters(topology, { leaves, neighbor, family: families[0] }, cleanups)
   const kubeconfig = path.join(directory, 'kubeconfig-nodes')
   if (plane.embedded !== undefined)
     writeFileSync(kubeconfig, plane.nodeKubeconfig(fromNodes, plane.embedded.adminToken), { mode: 0o600 })
@@ -235,7 +247,14 @@ export const waitForCrds = 'wait --for=condition=Established --timeout=20s crd -
 
 async function startRouters(
   topology: Topology,
-  { leaves: kinds, neighbor }: Pick<LabOptions, 'leaves'> & { readonly neighbor: LabOptions['neighbor'] },
+  {
+    leaves: kinds,
+    neighbor,
+    family,
+  }: Pick<LabOptions, 'leaves'> & {
+    readonly neighbor: LabOptions['neighbor']
+    readonly family: Families[0]
+  },
   cleanups: (() => Promise<unknown>)[],
 ): Promise<readonly [Router, Router]> {
   const start = async (index: 0 | 1): Promise<Router> => {
@@ -247,7 +266,7 @@ async function startRouters(
       asn: leafAsns[index],
       routerId: leaf.address.ipv4,
       neighbors: topology.nodes.map(({ address }) => ({
-        ...{ address: address.ipv4, asn: clusterAsn, addPath: true },
+        ...{ address: address[family], asn: clusterAsn, addPath: true },
         ...neighbor,
       })),
     })

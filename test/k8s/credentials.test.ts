@@ -187,7 +187,7 @@ function certificate(name: string, subject: string, san: string): void {
   )
 }
 
-async function secureServer(): Promise<{ readonly url: string; readonly clients: string[] }> {
+async function secureServer(host = '127.0.0.1'): Promise<{ readonly url: string; readonly clients: string[] }> {
   if (!certificatesMade) {
     openssl(
       'req',
@@ -206,7 +206,7 @@ async function secureServer(): Promise<{ readonly url: string; readonly clients:
       '-days',
       '2',
     )
-    certificate('server', '/CN=api', 'IP:127.0.0.1,DNS:api.example')
+    certificate('server', '/CN=api', 'IP:127.0.0.1,IP:::1,DNS:api.example')
     certificate('admin', '/O=system:masters/CN=admin', '')
     certificatesMade = true
   }
@@ -225,12 +225,13 @@ async function secureServer(): Promise<{ readonly url: string; readonly clients:
       sendJson(response, 200, {})
     },
   )
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(0, host, resolve))
   open.push(() => {
     server.closeAllConnections()
     server.close()
   })
-  return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, clients }
+  const literal = host.includes(':') ? `[${host}]` : host
+  return { url: `https://${literal}:${(server.address() as AddressInfo).port}`, clients }
 }
 let certificatesMade = false
 
@@ -248,6 +249,13 @@ describeWith({ programs: ['openssl'] }, 'with a server that has a certificate', 
     )
     must(await client.request(get))
     expect(clients).toEqual(['admin'])
+  })
+
+  test('the address in the certificate may be one of IPv6', async () => {
+    const { url } = await secureServer('::1')
+    const ca = { server: url, 'certificate-authority': file('ca.crt') }
+    const client = await connect(kubeconfig('ipv6', ca, { token: 'sesame' }))
+    must(await client.request(get))
   })
 
   test('a CA that is not the server’s is refused, and no byte of a request is sent', async () => {

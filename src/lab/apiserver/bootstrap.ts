@@ -7,12 +7,12 @@ import type { JsonObject } from './json.ts'
 import { createObject, internalWrite } from './resources/write.ts'
 
 /** Creates the objects of a new cluster; those that exist are left alone. */
-export function bootstrap(cluster: Cluster, { ipv4, ipv6 }: AddressRanges): void {
+export function bootstrap(cluster: Cluster, ranges: AddressRanges): void {
   const serviceCidr: Manifest = {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'ServiceCIDR',
     metadata: { name: 'kubernetes' },
-    spec: { cidrs: [ipv4, ipv6] },
+    spec: { cidrs: Object.values(ranges) },
   }
   for (const object of [...namespaces, kubernetesService, serviceCidr, ...roles]) ensure(cluster, object)
 }

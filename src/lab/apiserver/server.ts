@@ -64,7 +64,7 @@ export interface ApiServerHandle {
   stop(): Promise<void>
 }
 
-const defaultRanges: AddressRanges = { ipv4: '10.96.0.0/16', ipv6: 'fd00:10:96::/112' }
+export const defaultRanges: Required<AddressRanges> = { ipv4: '10.96.0.0/16', ipv6: 'fd00:10:96::/112' }
 
 /** Starts a server and resolves once it listens. Rejects when the address is taken. */
 export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServerHandle> {

@@ -93,13 +93,16 @@ const nodeObject = (node: LabNode, taints: readonly unknown[]): unknown => ({
     name: node.name,
     labels: { 'kubernetes.io/hostname': node.name, 'kubernetes.io/os': 'linux' },
   },
-  spec: { podCIDR: node.podPrefixes.ipv4, podCIDRs: [node.podPrefixes.ipv4, node.podPrefixes.ipv6], taints },
+  spec: {
+    podCIDR: node.podPrefixes[node.families[0]],
+    podCIDRs: node.families.map((family) => node.podPrefixes[family]),
+    taints,
+  },
 })
 
 const nodeStatus = (node: LabNode, now: string): unknown => ({
   addresses: [
-    { type: 'InternalIP', address: node.address.ipv4 },
-    { type: 'InternalIP', address: node.address.ipv6 },
+    ...node.families.map((family) => ({ type: 'InternalIP', address: node.address[family] })),
     { type: 'Hostname', address: node.name },
   ],
   nodeInfo: {

@@ -1,6 +1,8 @@
 // A pod as the node runs it: a network namespace with a cable to the node, routes of both families on either end, and the
 // HTTP server in it.
 
+import { hostPrefix } from '../../net/prefix.ts'
+import { addressIn } from '../netns/namespace.ts'
 import type { Network } from '../netns/network.ts'
 import { nodeProgram } from '../netns/node-program.ts'
 import type { LabProcess } from '../netns/process.ts'
@@ -35,7 +37,11 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
   const namespace = await network.addNamespace(`${node.name}-pod-${options.serial}`)
   const cable = `pod${options.serial}`
   await network.connect(
-    { at: namespace, interface: 'eth0', addresses: [`${address.ipv4}/32`, `${address.ipv6}/128`] },
+    {
+      at: namespace,
+      interface: 'eth0',
+      addresses: node.families.map((family) => addressIn(hostPrefix(address[family]), address[family])),
+    },
     { at: node.namespace, interface: cable, addresses: [`${podGateway.ipv6}/64`] },
   )
   // The node answers for the gateway without having an IPv4 address on the cable, as with Calico, so that what is masqueraded
@@ -44,12 +50,10 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
     [`net.ipv4.conf.${cable}.proxy_arp`]: 1,
     [`net.ipv4.neigh.${cable}.proxy_delay`]: 0,
   })
-  await namespace.ip([
-    `route add ${podGateway.ipv4} dev eth0`,
-    `route add default via ${podGateway.ipv4} dev eth0`,
-    `route add default via ${podGateway.ipv6} dev eth0`,
-  ])
-  await node.namespace.ip([`route add ${address.ipv4}/32 dev ${cable}`, `route add ${address.ipv6}/128 dev ${cable}`])
+  if (node.families.includes('ipv4'))
+    await namespace.ip([`route add ${podGateway.ipv4} dev eth0`, `route add default via ${podGateway.ipv4} dev eth0`])
+  await namespace.ip([`route add default via ${podGateway.ipv6} dev eth0`])
+  await node.namespace.ip(node.families.map((family) => `route add ${hostPrefix(address[family])} dev ${cable}`))
   const start = (): LabProcess =>
     namespace.spawn(
       nodeProgram('src/lab/kubelet/whoami-program.ts', [

@@ -1,7 +1,7 @@
 // What a kubelet reports about a pod: its addresses, its container, and the conditions from which endpoints are made. Pure.
 
 import { asList, asObject, asText, identityOf, type RawObject } from '../../k8s/json.ts'
-import type { DualStack } from '../topology/addresses.ts'
+import type { DualStack, Families } from '../topology/addresses.ts'
 
 /** What the lab kubelet needs to know of a pod's object. */
 export interface PodFacts {
@@ -50,6 +50,7 @@ export interface PodReport {
   readonly facts: PodFacts
   readonly address: DualStack
   readonly hostAddress: DualStack
+  readonly families: Families
   readonly ready: boolean
   readonly restarts: number
   /** When the pod was started, and when its readiness changed last: `2026-01-01T00:00:00Z`. */
@@ -62,6 +63,7 @@ export function podStatus({
   facts,
   address,
   hostAddress,
+  families,
   ready,
   restarts,
   startedAt,
@@ -77,10 +79,10 @@ export function podStatus({
   })
   return {
     phase: 'Running',
-    hostIP: hostAddress.ipv4,
-    hostIPs: [{ ip: hostAddress.ipv4 }, { ip: hostAddress.ipv6 }],
-    podIP: address.ipv4,
-    podIPs: [{ ip: address.ipv4 }, { ip: address.ipv6 }],
+    hostIP: hostAddress[families[0]],
+    hostIPs: families.map((family) => ({ ip: hostAddress[family] })),
+    podIP: address[families[0]],
+    podIPs: families.map((family) => ({ ip: address[family] })),
     startTime: startedAt,
     conditions: [
       condition('PodScheduled', true, startedAt),

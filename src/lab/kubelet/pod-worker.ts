@@ -128,8 +128,10 @@ export function startPodWorker(initial: PodFacts, options: PodWorkerOptions): Po
 }
 
 // Passes on what the annotation asks for, then probes.
-async function look(sandbox: Sandbox, state: PodState, { prober, clock }: PodWorkerOptions): Promise<void> {
-  const base = `http://${sandbox.address.ipv4}:${state.facts.port}`
+async function look(sandbox: Sandbox, state: PodState, { prober, clock, node }: PodWorkerOptions): Promise<void> {
+  const [family] = node.families
+  const host = family === 'ipv6' ? `[${sandbox.address.ipv6}]` : sandbox.address.ipv4
+  const base = `http://${host}:${state.facts.port}`
   const { wantedReady } = state.facts
   if (wantedReady !== state.toldReady) {
     const status = await prober.ask('POST', `${base}/${wantedReady ? 'ready' : 'unready'}`, 1000)
@@ -153,6 +155,7 @@ async function report(
     facts,
     address: sandbox.address,
     hostAddress: node.address,
+    families: node.families,
     ready,
     restarts,
     startedAt,

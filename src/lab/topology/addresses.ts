@@ -11,6 +11,10 @@ export interface DualStack {
   readonly ipv6: Ip
 }
 
+/** What the cluster's part of the lab has: both families, or one alone. The first is that of Services which ask for none. */
+export type Families = readonly [keyof DualStack, ...(keyof DualStack)[]]
+export const bothFamilies: Families = ['ipv4', 'ipv6']
+
 export interface DualStackPrefix {
   readonly ipv4: Prefix
   readonly ipv6: Prefix
@@ -38,9 +42,9 @@ export const leafAtEdge = (leaf: number): DualStack => pair(`172.31.${leaf}.2`, 
 export const leafAddress = (leaf: number): DualStack => pair(`10.0.0.${leaf}`, `fd00:10::${leaf}`)
 export const nodeAddress = (node: number): DualStack => pair(`10.0.0.${10 + node}`, `fd00:10::${10 + node}`)
 
-/** The management network, IPv4 only: where the API server is reached from the nodes. */
-export const managementServer: Ip = ip('192.0.2.1')
-export const managementAddress = (node: number): Ip => ip(`192.0.2.${10 + node}`)
+/** The management network, of the cluster's first family only: where the API server is reached from the nodes. */
+export const managementServer: DualStack = pair('192.0.2.1', 'fd00:192::1')
+export const managementAddress = (node: number): DualStack => pair(`192.0.2.${10 + node}`, `fd00:192::${10 + node}`)
 
 /** All pods of all nodes. */
 export const clusterPodPrefixes: DualStackPrefix = prefixes('10.244.0.0/16', 'fd00:244::/32')

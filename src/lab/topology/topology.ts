@@ -21,14 +21,17 @@
 //     node1     node2      node3           10.0.0.11, .12, .13; default route via both leaves
 //       |         |          |
 //   ----------------------------- mgmt     192.0.2.0/24: the API server at 192.0.2.1
+//
+// With `families: ['ipv6']` there is no IPv4 on the LAN, on the nodes and behind them; the API server is at [fd00:192::1].
 
 import path from 'node:path'
 import type { Ip } from '../../net/ip.ts'
 import type { Exec } from '../../runtime/exec.ts'
-import { addressIn, type Namespace } from '../netns/namespace.ts'
+import { addressIn, type InterfaceAddress, type Namespace } from '../netns/namespace.ts'
 import { type Bridge, createNetwork, type LinkEnd, type Network } from '../netns/network.ts'
 import { waitFor } from '../netns/wait.ts'
 import {
+  bothFamilies,
   clientAddress,
   clientPrefixes,
   clusterPodPrefixes,
@@ -36,6 +39,7 @@ import {
   type DualStackPrefix,
   edgeAtClient,
   edgeAtLeaf,
+  type Families,
   lanPrefixes,
   leafAddress,
   leafAtEdge,
@@ -55,6 +59,8 @@ export interface TopologyOptions {
   readonly nodes?: number
   /** What the nodes' FORWARD chain does with what no rule accepts. Default DROP, as on hardened nodes. */
   readonly forwardPolicy?: 'ACCEPT' | 'DROP'
+  /** What the LAN, the nodes and their pods have; default both, IPv4 first. */
+  readonly families?: Families
   readonly exec?: Exec
 }
 
@@ -77,8 +83,9 @@ export interface LabNode {
   /** From 1. */
   readonly number: number
   readonly namespace: Namespace
-  /** On the node LAN: InternalIP of the Node. */
+  /** On the node LAN: InternalIPs of the Node, as far as it has the families. */
   readonly address: DualStack
+  readonly families: Families
   readonly managementAddress: Ip
   readonly podPrefixes: DualStackPrefix
   /** Pulls or plugs the cable to the LAN, at the switch: the node sees its carrier go. */
@@ -122,6 +129,8 @@ export async function createTopology(options: TopologyOptions): Promise<Topology
 }
 
 async function build(network: Network, options: TopologyOptions): Promise<Topology> {
+  const { families = bothFamilies } = options
+  const server = managementServer[families[0]]
   const [client, edge, lan, mgmt, api] = await Promise.all([
     network.addNamespace('client'),
     network.addNamespace('edge', { forwarding: true, sysctls: routerSysctls }),
@@ -133,15 +142,17 @@ async function build(network: Network, options: TopologyOptions): Promise<Topolo
     { at: client, interface: 'eth0', addresses: inSubnet(clientAddress, clientPrefixes) },
     { at: edge, interface: 'client0', addresses: inSubnet(edgeAtClient, clientPrefixes) },
   )
-  await network.connect({ at: api, interface: 'mgmt0', addresses: [`${managementServer}/24`] }, { at: mgmt })
-  const cables: Cables = { uplinks: new Set(), gateways: new Set([1, 2]), nodes: [] }
+  await network.connect({ at: api, interface: 'mgmt0', addresses: [onManagement(server)] }, { at: mgmt })
+  const cables: Cables = { families, uplinks: new Set(), gateways: new Set([1, 2]), nodes: [] }
   const leaves: [LabRouter, LabRouter] = [
     await addLeaf(1, network, edge, lan, cables),
     await addLeaf(2, network, edge, lan, cables),
   ]
-  await setDefaultRoutes(client, [edgeAtClient])
+  await setDefaultRoutes(client, [edgeAtClient], bothFamilies)
   const numbers = Array.from({ length: options.nodes ?? 3 }, (_, i) => i + 1)
-  const nodes = await Promise.all(numbers.map((number) => addNode(number, network, lan, mgmt, options)))
+  const nodes = await Promise.all(
+    numbers.map((number) => addNode(number, network, lan, mgmt, { ...options, families })),
+  )
   cables.nodes.push(...nodes)
   await routeNodes(cables)
   await Promise.all(nodes.map((node) => routeToPodsOf(node, nodes)))
@@ -165,12 +176,12 @@ async function build(network: Network, options: TopologyOptions): Promise<Topolo
       if (relay !== undefined) throw new Error('the API server is published already')
       relay = await startRelay({
         namespace: api,
-        address: managementServer,
+        address: server,
         port: apiPort,
         socketPath: path.join(network.directory, 'api.sock'),
         target,
       })
-      return { host: managementServer, port: apiPort }
+      return { host: server, port: apiPort }
     },
     destroy,
     [Symbol.asyncDispose]: destroy,
@@ -187,6 +198,7 @@ const routerSysctls: Readonly<Record<string, number>> = {
 
 /** Leaves whose cables are plugged, and who cares. */
 interface Cables {
+  readonly families: Families
   readonly uplinks: Set<number>
   readonly gateways: Set<number>
   readonly nodes: LabNode[]
@@ -199,9 +211,9 @@ async function routeVips(edge: Namespace, { uplinks }: Cables): Promise<void> {
   await edge.setRoute(vipPrefixes.ipv6, { via: leaves.map(({ ipv6 }) => ({ via: ipv6 })) })
 }
 
-async function routeNodes({ gateways, nodes }: Cables): Promise<void> {
+async function routeNodes({ gateways, nodes, families }: Cables): Promise<void> {
   if (gateways.size === 0) return
-  await Promise.all(nodes.map(({ namespace }) => setDefaultRoutes(namespace, [...gateways].map(leafAddress))))
+  await Promise.all(nodes.map(({ namespace }) => setDefaultRoutes(namespace, [...gateways].map(leafAddress), families)))
 }
 
 const note = (set: Set<number>, number: number, state: 'up' | 'down'): unknown =>
@@ -221,15 +233,14 @@ async function addLeaf(
     { at: edge, interface: name, addresses: pointToPoint(edgeAtLeaf(number)) },
   )
   const lanCable = await network.connect(
-    { at: namespace, interface: 'lan0', addresses: onLan(leafAddress(number)) },
+    { at: namespace, interface: 'lan0', addresses: onLan(leafAddress(number), cables.families) },
     { at: lan, interface: name },
   )
   // With its own uplink gone, a leaf sends by way of the other one.
   const other = leafAddress(3 - number)
-  await namespace.ip([
-    `route add ${clientPrefixes.ipv4} via ${other.ipv4} metric 2000`,
-    `route add ${clientPrefixes.ipv6} via ${other.ipv6} metric 2000`,
-  ])
+  await namespace.ip(
+    cables.families.map((family) => `route add ${clientPrefixes[family]} via ${other[family]} metric 2000`),
+  )
   // No default route: a VIP that is not announced is unreachable here, instead of going back to the edge in circles.
   await namespace.setRoute(clientPrefixes.ipv4, { via: [{ via: edgeAtLeaf(number).ipv4 }] })
   await namespace.setRoute(clientPrefixes.ipv6, { via: [{ via: edgeAtLeaf(number).ipv6 }] })
@@ -272,16 +283,17 @@ async function addNode(
   network: Network,
   lan: Bridge,
   mgmt: Bridge,
-  { forwardPolicy = 'DROP' }: TopologyOptions,
+  { forwardPolicy = 'DROP', families }: TopologyOptions & { readonly families: Families },
 ): Promise<LabNode> {
   const name = `node${number}`
   const namespace = await network.addNamespace(name, { forwarding: true, sysctls: nodeSysctls })
   const lanCable = await network.connect(
-    { at: namespace, interface: 'lan0', addresses: onLan(nodeAddress(number)) },
+    { at: namespace, interface: 'lan0', addresses: onLan(nodeAddress(number), families) },
     { at: lan, interface: name },
   )
+  const management = managementAddress(number)[families[0]]
   const managementCable = await network.connect(
-    { at: namespace, interface: 'mgmt0', addresses: [`${managementAddress(number)}/24`] },
+    { at: namespace, interface: 'mgmt0', addresses: [onManagement(management)] },
     { at: mgmt, interface: name },
   )
   await namespace.run(['iptables-restore', '--noflush'], { input: firewallOf('ipv4', forwardPolicy) })
@@ -291,7 +303,8 @@ async function addNode(
     number,
     namespace,
     address: nodeAddress(number),
-    managementAddress: managementAddress(number),
+    families,
+    managementAddress: management,
     podPrefixes: podPrefixes(number),
     setLan: (state) => lanCable.set('b', state),
     setManagement: (state) => managementCable.set('b', state),
@@ -313,14 +326,20 @@ COMMIT
 async function routeToPodsOf(node: LabNode, all: readonly LabNode[]): Promise<void> {
   for (const other of all) {
     if (other === node) continue
-    await node.namespace.setRoute(other.podPrefixes.ipv4, { via: [{ via: other.address.ipv4 }] })
-    await node.namespace.setRoute(other.podPrefixes.ipv6, { via: [{ via: other.address.ipv6 }] })
+    for (const family of node.families)
+      await node.namespace.setRoute(other.podPrefixes[family], { via: [{ via: other.address[family] }] })
   }
 }
 
-async function setDefaultRoutes(namespace: Namespace, gateways: readonly DualStack[]): Promise<void> {
-  await namespace.setRoute('default', { via: gateways.map(({ ipv4 }) => ({ via: ipv4 })) })
-  await namespace.setRoute('default6', { via: gateways.map(({ ipv6 }) => ({ via: ipv6 })) })
+const defaults = { ipv4: 'default', ipv6: 'default6' } as const
+
+async function setDefaultRoutes(
+  namespace: Namespace,
+  gateways: readonly DualStack[],
+  families: Families,
+): Promise<void> {
+  for (const family of families)
+    await namespace.setRoute(defaults[family], { via: gateways.map((gateway) => ({ via: gateway[family] })) })
 }
 
 type Addresses = NonNullable<LinkEnd['addresses']>
@@ -329,5 +348,7 @@ const inSubnet = ({ ipv4, ipv6 }: DualStack, prefix: DualStackPrefix): Addresses
   addressIn(prefix.ipv4, ipv4),
   addressIn(prefix.ipv6, ipv6),
 ]
-const onLan = ({ ipv4, ipv6 }: DualStack): Addresses => [`${ipv4}/24`, `${ipv6}/64`]
+const onLan = (address: DualStack, families: Families): Addresses =>
+  families.map((family) => addressIn(lanPrefixes[family], address[family]))
+const onManagement = (address: Ip): InterfaceAddress => `${address}/${address.includes(':') ? 64 : 24}`
 const pointToPoint = ({ ipv4, ipv6 }: DualStack): Addresses => [`${ipv4}/30`, `${ipv6}/64`]

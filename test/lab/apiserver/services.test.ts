@@ -3,6 +3,7 @@ import type { JsonObject } from '../../../src/lab/apiserver/json.ts'
 import { apiForFile } from './support.ts'
 
 const api = apiForFile({ clusterIpRanges: { ipv4: '10.1.0.0/24', ipv6: 'fd00:1::/120' } })
+const ipv6Only = apiForFile({ clusterIpRanges: { ipv6: 'fd00:2::/120' } })
 const services = '/api/v1/namespaces/default/services'
 const service = (name: string, spec: object): JsonObject =>
   ({ apiVersion: 'v1', kind: 'Service', metadata: { name }, spec }) as unknown as JsonObject
@@ -206,4 +207,25 @@ test('two Services never have one address, and a full range is refused', async (
 
 test('the kubernetes Service has the first address', async () => {
   expect(specOf((await api.call('GET', `${services}/kubernetes`)).body)['clusterIP']).toBe('10.1.0.1')
+})
+
+describe('on a cluster of one family', () => {
+  test('who prefers two gets that one', async () => {
+    const { body } = await ipv6Only.call('POST', services, {
+      body: service('prefers', { ipFamilyPolicy: 'PreferDualStack', ports }),
+    })
+    expect(specOf(body)).toMatchObject({ ipFamilies: ['IPv6'], clusterIPs: [expect.stringMatching(/^fd00:2::/)] })
+  })
+
+  test.each([
+    [
+      { ipFamilyPolicy: 'RequireDualStack' },
+      'spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services',
+    ],
+    [{ ipFamilies: ['IPv4'] }, 'spec.ipFamilies[0]: Invalid value: "IPv4": not configured on this cluster'],
+  ])('%o is refused', async (spec, because) => {
+    const { code, body } = await ipv6Only.call('POST', services, { body: service('refused', { ...spec, ports }) })
+    expect(code).toBe(422)
+    expect(body['message']).toContain(because)
+  })
 })

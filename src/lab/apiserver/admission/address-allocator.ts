@@ -16,9 +16,10 @@ import type { Store } from '../storage/store.ts'
 
 export const serviceBucket = '/services'
 
+/** `--service-cluster-ip-range`: one a family, in the order of the families; one alone is a cluster of that family. */
 export interface AddressRanges {
-  readonly ipv4: string
-  readonly ipv6: string
+  readonly ipv4?: string
+  readonly ipv6?: string
 }
 
 /** `--service-node-port-range` of a cluster that sets nothing. */
@@ -26,14 +27,15 @@ const firstNodePort = 30000
 const lastNodePort = 32767
 
 export class AddressAllocator {
-  readonly #ranges: Readonly<Record<IpFamily, Prefix>>
+  readonly #ranges: ReadonlyMap<IpFamily, Prefix>
   readonly #takenIps = new Map<string, string>()
   readonly #takenPorts = new Map<number, string>()
   readonly #cursor: Record<IpFamily, bigint> = { IPv4: 0n, IPv6: 0n }
   #portCursor = 0
 
   constructor(store: Store, ranges: AddressRanges) {
-    this.#ranges = { IPv4: must(parsePrefix(ranges.ipv4)), IPv6: must(parsePrefix(ranges.ipv6)) }
+    const prefixes = Object.values(ranges).map((range: string) => must(parsePrefix(range)))
+    this.#ranges = new Map(prefixes.map((prefix) => [prefixFamily(prefix), prefix]))
     for (const stored of store.list(serviceBucket)) this.#take(stored.key, stored.object)
     store.listen(serviceBucket, ({ previous, current, type }) => {
       if (previous !== undefined) this.#release(previous.object)
@@ -53,7 +55,8 @@ export class AddressAllocator {
 
   /** A free address of the family's range; undefined when the range is used up. */
   nextIp(family: IpFamily): Ip | undefined {
-    const range = this.#ranges[family]
+    const range = this.#ranges.get(family)
+    if (range === undefined) return undefined
     const hosts = (1n << BigInt(addressBits(family) - prefixLength(range))) - 2n
     const base = ipToBigInt(prefixAddress(range)) + 1n
     for (let tries = 0n; tries < hosts; tries++) {
@@ -70,7 +73,9 @@ export class AddressAllocator {
   ipRefusal(text: string, serviceKey: string): string | undefined {
     const ip = parseIp(text)
     if (!ip.ok) return `must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)`
-    const range = this.#ranges[familyOf(ip.value)]
+    const range = this.#ranges.get(familyOf(ip.value))
+    if (range === undefined)
+      return `failed to allocate IP ${text}: ${familyOf(ip.value)} is not configured on this cluster`
     if (!prefixContains(range, ip.value))
       return `failed to allocate IP ${text}: the provided IP (${text}) is not in the valid range. The range of valid IPs is ${range}`
     const owner = this.#takenIps.get(ip.value)
@@ -102,7 +107,7 @@ export class AddressAllocator {
 
   /** The families this cluster has, the default one first. */
   get families(): readonly IpFamily[] {
-    return [prefixFamily(this.#ranges.IPv4), prefixFamily(this.#ranges.IPv6)]
+    return [...this.#ranges.keys()]
   }
 }
 

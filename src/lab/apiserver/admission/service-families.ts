@@ -1,5 +1,5 @@
 // Which address families a Service has (ipFamilyPolicy, ipFamilies) when its author left some of it open, and which
-// combinations are refused. The rules and their order are those of Kubernetes' Service registry on a dual-stack cluster.
+// combinations are refused. The rules and their order are those of Kubernetes' Service registry.
 
 import { familyOf, type IpFamily, parseIp } from '../../../net/ip.ts'
 import type { FieldProblem } from '../errors.ts'
@@ -17,8 +17,15 @@ const invalid = (path: string, value: string, because: string): FieldProblem => 
 
 const other = (family: string): IpFamily => (family === 'IPv4' ? 'IPv6' : 'IPv4')
 
-/** Fills ipFamilyPolicy and ipFamilies of a Service spec that is not ExternalName. `old` is the stored spec on update. */
-export function decideFamilies(spec: JsonObject, old: JsonObject | undefined, defaultFamily: IpFamily): FamilyDecision {
+/**
+ * Fills ipFamilyPolicy and ipFamilies of a Service spec that is not ExternalName. `old` is the stored spec on update, `configured`
+ * the cluster's families, the default one first.
+ */
+export function decideFamilies(
+  spec: JsonObject,
+  old: JsonObject | undefined,
+  configured: readonly IpFamily[],
+): FamilyDecision {
   if (old !== undefined && isUntouchedPreferDualStack(spec, old)) return { spec }
   const headlessWithoutSelector =
     stringAt(spec, 'clusterIP') === 'None' && Object.keys(objectAt(spec, 'selector')).length === 0
@@ -32,10 +39,12 @@ export function decideFamilies(spec: JsonObject, old: JsonObject | undefined, de
   const problems = [...policyProblems(policy, clusterIps, asked), ...reductionProblems(policy, kept, old)]
   const families = inferFamilies(clusterIps, asked)
   problems.push(...addressProblems(clusterIps, families))
+  problems.push(...clusterProblems(stringAt(spec, 'ipFamilyPolicy'), families, configured))
   if (problems.length > 0) return { problems }
-  if (families.length === 0) families.push(defaultFamily)
+  if (families.length === 0) families.push(...configured.slice(0, 1))
   const [first] = families
-  if (policy !== 'SingleStack' && families.length === 1 && first !== undefined) families.push(other(first))
+  const isSingle = policy === 'SingleStack' || configured.length < 2
+  if (!isSingle && families.length === 1 && first !== undefined) families.push(other(first))
   return { spec: { ...kept, ipFamilyPolicy: policy, ipFamilies: families } }
 }
 
@@ -75,6 +84,22 @@ function policyProblems(policy: string, clusterIps: readonly string[], families:
     ...(clusterIps.length === 2 ? [invalid('spec.ipFamilyPolicy', policy, because('cluster IPs'))] : []),
     ...(families.length === 2 ? [invalid('spec.ipFamilyPolicy', policy, because('IP families'))] : []),
   ]
+}
+
+// What a cluster of one family cannot give.
+function clusterProblems(
+  policy: string | undefined,
+  families: readonly string[],
+  configured: readonly IpFamily[],
+): readonly FieldProblem[] {
+  const missing = families.flatMap((family, i) =>
+    configured.some((each) => each === family)
+      ? []
+      : [invalid(`spec.ipFamilies[${i}]`, family, 'not configured on this cluster')],
+  )
+  return policy === 'RequireDualStack' && configured.length < 2
+    ? [...missing, invalid('spec.ipFamilyPolicy', policy, 'this cluster is not configured for dual-stack services')]
+    : missing
 }
 
 function reductionProblems(policy: string, spec: JsonObject, old: JsonObject | undefined): FieldProblem[] {

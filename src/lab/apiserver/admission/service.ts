@@ -21,8 +21,7 @@ export function admitService(review: Review, allocator: AddressAllocator): JsonO
   const defaulted = releaseUnneeded(oneAddress(carryOver(objectAt(object, 'spec'), oldSpec)), oldSpec)
   refuse(serviceProblems(defaulted, oldSpec))
   if (stringAt(defaulted, 'type') === 'ExternalName') return { ...object, spec: defaulted }
-  const [defaultFamily = 'IPv4'] = allocator.families
-  const decision = decideFamilies(defaulted, oldSpec, defaultFamily)
+  const decision = decideFamilies(defaulted, oldSpec, allocator.families)
   if (decision.problems !== undefined) throw invalid(type, name, decision.problems)
   const addressed = allocateAddresses(decision.spec, key, allocator, refuse)
   return { ...object, spec: allocateNodePorts(addressed, key, allocator, refuse) }

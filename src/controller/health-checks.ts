@@ -7,11 +7,9 @@ import { familyOf, type Ip } from '../net/ip.ts'
 import { judgeNode } from '../plan/eligibility.ts'
 import type { HealthChecks } from '../plan/objections.ts'
 import type { CancelTimer, Clock } from '../runtime/clock.ts'
+import { healthCheckAnnotation } from '../vip/annotations.ts'
 import { notServedBecause } from '../vip/service-class.ts'
 import type { ServiceClassRule } from '../vip/types.ts'
-
-/** On a Service: `NodePort` asks for the second opinion. */
-export const healthCheckAnnotation = 'bellhop.io/health-check'
 
 /** An answer: yes, no with its HTTP status, or none. */
 export type HealthAnswer = { readonly status: number } | 'silence'

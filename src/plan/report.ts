@@ -175,7 +175,10 @@ const refusedConditions: Partial<Record<Kind, string>> = {
 function refusedStatus({ kind, meta, problems }: ObjectRefusal): DesiredStatus | undefined {
   const type = refusedConditions[kind]
   if (type === undefined) return undefined
-  const status = statusOf(meta, {}, [{ type, status: 'False', reason: 'Invalid', message: problemWords(problems) }])
+  const message = problemWords(problems)
+  // The columns of `kubectl get`, where the kind has some for it.
+  const columns = kind === 'BgpPeer' ? { state: 'Idle', message: clip(message, 1024) } : {}
+  const status = statusOf(meta, columns, [{ type, status: 'False', reason: 'Invalid', message }])
   return desired(kind, meta.name, 'leader', status)
 }
 

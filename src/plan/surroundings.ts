@@ -241,7 +241,13 @@ function silenceOf(view: ClusterView, conf: BgpConf | undefined, tables: number)
     return () => silent
   }
   const words = view.bgpPeers.size === 0 ? 'there is no BgpPeer' : 'no BgpPeer has a session: see their conditions'
-  return (family) => refusal('NoPeer', tables > 0 ? `no BgpPeer takes ${family} routes` : words)
+  return (family) =>
+    refusal(
+      'NoPeer',
+      tables > 0
+        ? `no BgpPeer takes ${family} routes: ${family.toLowerCase()}-unicast is in the families of none`
+        : words,
+    )
 }
 
 // The parts of the control plane that VIPs are planned from. A timer or a password is not among them.

@@ -14,6 +14,7 @@ import {
 } from '../k8s/objects.ts'
 import { familyOf } from '../net/ip.ts'
 import { hostPrefix, prefixOf } from '../net/prefix.ts'
+import { endpointPolicyAnnotation, nextHopsAnnotation } from '../vip/annotations.ts'
 import { type NotServed, notServedBecause } from '../vip/service-class.ts'
 import type { RouteRules } from './attributes.ts'
 import { countEndpoints, type EndpointPolicy } from './endpoints.ts'
@@ -22,9 +23,6 @@ import { type Backends, capNextHops, type NextHops, planNextHops } from './next-
 import { type NodeReports, objectionsTo } from './objections.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { ExcludedNode, PlannedNextHop, VipReport } from './types.ts'
-
-const endpointPolicyAnnotation = 'bellhop.io/endpoint-policy'
-const nextHopsAnnotation = 'bellhop.io/next-hops'
 
 /** What a VIP adds to a table: its host route, or its share of an aggregate. */
 export interface Contribution {

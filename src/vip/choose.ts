@@ -4,6 +4,7 @@
 import type { NamespacedName, Service, VipClaim, VipPool } from '../k8s/objects.ts'
 import { compareIp, familyOf, type Ip, type IpFamily } from '../net/ip.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
+import { poolAnnotation } from './annotations.ts'
 import type { AllocationRefusal, RefusalReason } from './conditions.ts'
 import type { Ledger, LedgerEntry } from './ledger.ts'
 import type { OccupiedAddresses } from './occupied.ts'
@@ -335,9 +336,25 @@ function nothingFree(
   const names = pools.map((pool) => pool.meta.name).join(', ')
   if (pools.length > 0)
     return refuse('PoolExhausted', `no free ${family} address in ${pools.length === 1 ? 'pool' : 'pools'} ${names}`)
-  const open = choosing.pools.all.length === 0 ? 'there is no VipPool' : undefined
-  const name = `${service.meta.namespace}/${service.meta.name}`
-  return refuse('NoPool', open ?? `no pool that assigns automatically admits ${name} with ${family} addresses`)
+  return refuse('NoPool', noPoolBecause(choosing.pools, service, family))
+}
+
+const reasonsMax = 3
+
+/** Why no pool gives the Service an address by itself, pool by pool. */
+function noPoolBecause(pools: Pools, service: Service, family: IpFamily): string {
+  const because = [
+    ...pools.refused.map((name) => `pool ${name} makes no sense: see its conditions`),
+    ...pools.all.flatMap((pool) => {
+      const { name } = pool.meta
+      if (!pools.rangesOf(name).some((range) => range.family === family)) return []
+      const refusal = pools.closedBecause(pool) ?? pools.admissionRefusal(pool, service)
+      return [refusal ?? `pool ${name} has autoAssign false: it has to be named (${poolAnnotation})`]
+    }),
+  ]
+  if (because.length === 0) return pools.all.length === 0 ? 'there is no VipPool' : `no pool has ${family} addresses`
+  const more = because.length > reasonsMax ? `; and ${because.length - reasonsMax} more` : ''
+  return `no pool gives it an ${family} address: ${because.slice(0, reasonsMax).join('; ')}${more}`
 }
 
 /** Records the claim on an address that was chosen; says so when an edit of the Service does not fit those it shares with. */

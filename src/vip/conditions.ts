@@ -24,6 +24,7 @@ const refusalReasons = {
   AddressOnHold: 'the address that is asked for waits for its previous Service to return',
   SharingRefused: 'the address that is asked for has a holder with whom the Service may not share',
   SharingConflict: 'the Service was edited so that it may no longer share the address that it has',
+  AnnotationIgnored: 'an annotation of ours is mistyped, or has a value that means nothing',
 } as const
 
 export type RefusalReason = keyof typeof refusalReasons

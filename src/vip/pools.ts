@@ -8,6 +8,8 @@ import { type AddressOwnership, divideAddresses } from './pool-ranges.ts'
 export interface Pools extends AddressOwnership {
   readonly get: (name: string) => VipPool | undefined
   readonly all: readonly VipPool[]
+  /** Pools that exist, but whose specs make no sense; sorted. */
+  readonly refused: readonly string[]
   /** The pool exists, but its spec makes no sense. */
   readonly isRefused: (name: string) => boolean
   /** Why the pool gives out nothing at all now, in words. */
@@ -47,6 +49,7 @@ export function indexPools(view: ClusterView): Pools {
     ...ownership,
     get: (name) => view.vipPools.get(name),
     all: [...view.vipPools.values()].sort((a, b) => (a.meta.name < b.meta.name ? -1 : 1)),
+    refused: [...refused].filter((name) => !view.vipPools.has(name)).sort(),
     isRefused: (name) => refused.has(name) && !view.vipPools.has(name),
     closedBecause,
     admissionRefusal,

@@ -4,6 +4,7 @@
 import type { Service } from '../k8s/objects.ts'
 import { familyOf, type Ip, type IpFamily, parseIp } from '../net/ip.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
+import { ipsAnnotation, poolAnnotation, shareAnnotation } from './annotations.ts'
 import type { AllocationRefusal } from './conditions.ts'
 
 export interface AddressRequest {
@@ -22,7 +23,7 @@ interface RequestKeys {
 }
 
 const poolKeys: RequestKeys = {
-  own: 'bellhop.io/pool',
+  own: poolAnnotation,
   aliases: [
     ['metallb.io/address-pool', 'metallb.universe.tf/address-pool'],
     ['eip.openelb.kubesphere.io/v1alpha2', 'eip.porter.kubesphere.io/v1alpha2'],
@@ -30,7 +31,7 @@ const poolKeys: RequestKeys = {
 }
 
 const addressKeys: RequestKeys = {
-  own: 'bellhop.io/ips',
+  own: ipsAnnotation,
   aliases: [
     ['metallb.io/loadBalancerIPs', 'metallb.universe.tf/loadBalancerIPs'],
     ['eip.openelb.kubesphere.io/v1alpha1', 'eip.porter.kubesphere.io/v1alpha1'],
@@ -38,7 +39,7 @@ const addressKeys: RequestKeys = {
 }
 
 const shareKeys: RequestKeys = {
-  own: 'bellhop.io/share',
+  own: shareAnnotation,
   aliases: [['metallb.io/allow-shared-ip', 'metallb.universe.tf/allow-shared-ip']],
 }
 

@@ -3,6 +3,7 @@
 
 import { type ClusterView, type Condition, type NamespacedName, namespacedName, type Service } from '../k8s/objects.ts'
 import { familyOf, type Ip } from '../net/ip.ts'
+import { annotationRemarks } from './annotations.ts'
 import { type Applicant, type Choice, isCovered } from './choose.ts'
 import { allocatedCondition, nextCondition, sameCondition } from './conditions.ts'
 import type { Ledger, LedgerEntry } from './ledger.ts'
@@ -158,9 +159,10 @@ function isForeign({ ledger }: StepsInput, { meta, conditions }: Service): boole
 
 function conditionOf(
   { ledger, pools }: StepsInput,
-  { meta }: Service,
+  service: Service,
   choice: Choice,
 ): Omit<Condition, 'lastTransitionTime'> {
+  const { meta } = service
   const have = choice.addresses.map((ip) => {
     const entry = ledger.get(ip)
     if (entry?.pool !== undefined) return `${ip} from pool ${entry.pool.meta.name}`
@@ -168,15 +170,19 @@ function conditionOf(
     const isGone = entry?.vip !== undefined && !pools.isRefused(recorded)
     return `${ip} from pool ${recorded} (${isGone ? 'which is gone: what came from it is kept' : 'not readable'})`
   })
+  const remarks = annotationRemarks(service)
   const words = [...choice.refusals.map(({ message }) => message), ...choice.missing]
   const kept = choice.refusals.length > 0 && have.length > 0 ? [`has ${have.join(', ')}`] : have
   return {
     type: allocatedCondition,
     status: choice.satisfied ? 'True' : 'False',
-    reason: choice.refusals[0]?.reason ?? 'Allocated',
-    message: [...(choice.refusals.length > 0 ? words : []), ...kept, ...(choice.refusals.length > 0 ? [] : words)].join(
-      '; ',
-    ),
+    reason: choice.refusals[0]?.reason ?? (remarks.length > 0 ? 'AnnotationIgnored' : 'Allocated'),
+    message: [
+      ...(choice.refusals.length > 0 ? words : []),
+      ...kept,
+      ...(choice.refusals.length > 0 ? [] : words),
+      ...remarks,
+    ].join('; '),
     ...(meta.generation > 0 ? { observedGeneration: meta.generation } : {}),
   }
 }

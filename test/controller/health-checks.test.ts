@@ -2,9 +2,10 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { createHealthChecker, type HealthAnswer, healthCheckAnnotation } from '../../src/controller/health-checks.ts'
+import { createHealthChecker, type HealthAnswer } from '../../src/controller/health-checks.ts'
 import { namespacedName } from '../../src/k8s/objects.ts'
 import { createVirtualClock } from '../../src/runtime/virtual-clock.ts'
+import { healthCheckAnnotation } from '../../src/vip/annotations.ts'
 import { endpoint, node, type ServiceOver, service, slice, view } from '../vip/cluster.ts'
 
 const web = namespacedName('default', 'web')

@@ -80,7 +80,7 @@ test('an IPv6 VIP goes to the routers that take IPv6, by the IPv6 addresses of t
   expect(pathsOf({ ...parts, peers: [peer('leaf', 'fd00::1')] })).toEqual(['2001:db8:1::1/128 via 2001:db8::1'])
   expect(planOf(parts).vips.get('2001-0db8-0001-0000-0000-0000-0000-0001')?.refusal).toEqual({
     reason: 'NoPeer',
-    message: 'no BgpPeer takes IPv6 routes',
+    message: 'no BgpPeer takes IPv6 routes: ipv6-unicast is in the families of none',
   })
 })
 

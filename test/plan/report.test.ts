@@ -668,7 +668,7 @@ describe('a BgpConf', () => {
   test('says what keeps it from being used', () => {
     const { routerId: _, ...anonymous } = conf()
     expect(condition('BgpConf/default leader', 'Ready', inputOf({ confs: [anonymous] }))).toBe(
-      'False NoRouterId: BgpConf default has no routerId, and this controller has no IPv4 address to take its place',
+      'False NoRouterId: BgpConf default has no routerId, and the Node that this controller is told to run on (NODE_NAME) is not there to make one of',
     )
     expect(
       condition('BgpConf/default leader', 'Ready', inputOf({}, { listenError: 'cannot listen on port 179: EACCES' })),
@@ -762,6 +762,10 @@ test.each<[Kind, string, string]>([
   ]
   const input = inputOf({ refusals, ...(kind === 'BgpConf' ? { confs: [] } : {}) })
   expect(condition(`${kind}/${name} leader`, type, input)).toBe('False Invalid: spec.x: is wrong; spec.y: is worse')
+  // What `kubectl get bgppeers` shows.
+  const { state, message } = statusOf(`${kind}/${name} leader`, input)
+  const columns = kind === 'BgpPeer' ? ['Idle', 'spec.x: is wrong; spec.y: is worse'] : [undefined, undefined]
+  expect([state, message]).toEqual(columns)
 })
 
 test('a replica that does not lead reports its own sessions and nothing else', () => {

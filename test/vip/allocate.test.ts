@@ -213,6 +213,25 @@ describe('2. an address never moves because of an unrelated edit', () => {
   })
 })
 
+test.each<[string, readonly VipPool[], string]>([
+  ['no pool', [], 'there is no VipPool'],
+  ['no pool of the family', [pool('six', ['2001:db8::/64'])], 'no pool has IPv4 addresses'],
+  [
+    'pools that do not want it',
+    [
+      pool('manual', ['10.7.0.0/29'], { autoAssign: false }),
+      pool('other', ['10.8.0.0/29'], { namespaces: ['elsewhere'] }),
+      pool('shut', ['10.9.0.0/29'], { disabled: true }),
+      pool('also', ['10.6.0.0/29'], { disabled: true }),
+    ],
+    'no pool gives it an IPv4 address: pool also is disabled; pool manual has autoAssign false: it has to be named (bellhop.io/pool); pool other does not admit namespace default; and 1 more',
+  ],
+])('a Service that gets nothing is told of each pool why, with %s', (_, pools, words) => {
+  const at = scene({ services: [service('web')], pools })
+  at.settle()
+  expect([at.condition('web'), at.message('web')]).toEqual(['False NoPool', words])
+})
+
 describe('3. requested addresses', () => {
   const pools = [
     pool('default', ['10.0.0.0/29']),
@@ -222,6 +241,7 @@ describe('3. requested addresses', () => {
   test.each<[string, ServiceOver, string, string]>([
     ['an address', { annotations: { 'bellhop.io/ips': '10.0.0.5' } }, '10.0.0.5', 'True Allocated'],
     ['an address in spec.loadBalancerIP', { loadBalancerIP: '10.0.0.5' }, '10.0.0.5', 'True Allocated'],
+    ['an address, mistyped', { annotations: { 'bellhop.io/ip': '10.0.0.5' } }, '10.0.0.0', 'True AnnotationIgnored'],
     [
       'a pool that does not assign automatically',
       { annotations: { 'bellhop.io/pool': 'manual' } },

@@ -162,6 +162,7 @@ function watched(transport: Transport, connections: Set<Connection>): Transport 
         ...handlers,
         connection: (connection) => handlers.connection(watch(connection)),
       }),
+    isNeighbor: transport.isNeighbor,
   }
 }
 

@@ -2,6 +2,7 @@
 // kernel's TCP for tests and simulations; time is the injected clock's, so a virtual clock owns everything that happens.
 
 import { familyOf, type Ip } from '../../net/ip.ts'
+import { type Prefix, prefixOf } from '../../net/prefix.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { acceptorOf, keysOf, rangeOf } from './accept-rules.ts'
 import {
@@ -46,6 +47,8 @@ interface MemoryListener {
   peers: readonly AcceptOptions[]
   ranges: readonly AcceptRange[]
 }
+
+const networkOf = (address: Ip): Prefix => prefixOf(address, familyOf(address) === 'IPv4' ? 24 : 64)
 
 /** How long a connection waits for an answer of a host that is not there: as long as Linux does by default. */
 const dialTimeoutMs = 127_000
@@ -127,6 +130,7 @@ export function createMemoryNetwork(options: { readonly clock: Clock; readonly l
       return {
         dial: (dialed, handlers) => dial(host, dialed, handlers),
         listen: (port, _addresses, handlers) => listen(host, port, handlers),
+        isNeighbor: (address) => addresses.some((own) => networkOf(own) === networkOf(address)),
       }
     },
     partition: (a, b) => {

@@ -38,7 +38,7 @@ import type { Received } from './receiver.ts'
 import { freshMachine, outcomeOf, type Recorder } from './recording.ts'
 import { createRefreshPace, type RefreshPace } from './refresh-pace.ts'
 import { createRemembered, type Remembered } from './remembered.ts'
-import { dialOptionsOf, equal, resettingChanges, sessionConfigOf } from './session-config.ts'
+import { dialOptionsOf, equal, resettingChanges, sessionConfigOf, socketOptionsOf } from './session-config.ts'
 import { createSessionIo, type SessionIo } from './session-io.ts'
 import type { Connection, Transport } from './transport.ts'
 
@@ -476,12 +476,19 @@ export class Peer {
 
   #attemptFailed(cause: DownCause): void {
     if (cause.intended) return
-    const hint =
-      cause.event === 'ConnectRetryTimerExpires' && this.#config.password !== undefined
-        ? '; a TCP-MD5 password that differs from the router looks like this, too'
-        : ''
     const isTransport = cause.event === 'TcpConnectionFails' || cause.event === 'ConnectRetryTimerExpires'
-    this.#report.fail(`${cause.reason}${hint}`, { isTransport })
+    this.#report.fail(`${cause.reason}${isTransport ? this.#hints(cause) : ''}`, { isTransport })
+  }
+
+  /** What else looks like a router that does not answer. */
+  #hints({ event }: DownCause): string {
+    const { address, password } = this.#config
+    const isMuted = event === 'ConnectRetryTimerExpires' && password !== undefined
+    const isTooFar = socketOptionsOf(this.#config).ttl === 1 && !this.#environment.transport.isNeighbor(address)
+    return [
+      isMuted ? '; a TCP-MD5 password that differs from the router looks like this, too' : '',
+      isTooFar ? '; it is on no network of this host, and an eBGP session without ebgpMultihop goes no further' : '',
+    ].join('')
   }
 
   #changeTable(before: string): void {

@@ -4,6 +4,7 @@
 
 import { Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
+import { systemOnLink } from '../../bfd/on-link.ts'
 import { bgpClaim, claimRefusal, isExclusive } from '../../bfd/session-claims.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { type Claim, type HostClaims, systemClaims } from '../../runtime/host-claims.ts'
@@ -28,6 +29,7 @@ export function createTcpTransport(options: TcpTransportOptions): Transport {
     dial: (to, handlers) => dial(to, handlers, clock, native, claims()),
     listen: (port, addresses, handlers) =>
       listenTcp(port, addresses, handlers, { clock, sockets: native(), claims: claims() }),
+    isNeighbor: systemOnLink,
   }
 }
 

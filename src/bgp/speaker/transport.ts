@@ -132,4 +132,6 @@ export interface Transport {
   readonly dial: (options: DialOptions, handlers: DialHandlers) => () => void
   /** `addresses` empty = all of both families. `listening` or `failed` is called, later. */
   readonly listen: (port: number, addresses: readonly Ip[], handlers: ListenHandlers) => Listener
+  /** Whether the address is on a network that this host is connected to. */
+  readonly isNeighbor: (address: Ip) => boolean
 }

@@ -112,6 +112,20 @@ describe('a session', () => {
     expect(speaker.status('router').state).toBe('Established')
   })
 
+  test('says of a router on none of our networks that the TTL of eBGP does not take us there', () => {
+    const bench = createBench()
+    const speaker = bench.speaker(ours)
+    const far = { ...router, address: ip('10.99.0.1') }
+    speaker.configure([peerOf(ours, far)])
+    bench.pass(11)
+    expect(speaker.status('router').lastError).toBe(
+      'no answer to the TCP connection within 10 s; it is on no network of this host, and an eBGP session without ebgpMultihop goes no further',
+    )
+    speaker.configure([peerOf(ours, far, { ttl: 2 })])
+    bench.pass(11)
+    expect(speaker.status('router').lastError).toBe('no answer to the TCP connection within 10 s')
+  })
+
   test('with another AS is refused in words on both sides', () => {
     const bench = createPair({ router: { localAsn: asn(65010) } })
     bench.pass(1)

@@ -308,6 +308,9 @@ function strictArp({ layer2 }: Plan): Pick<Condition, 'status' | 'reason' | 'mes
   }
 }
 
+const takers = ({ avoidBuggyIPs }: VipPool): string =>
+  avoidBuggyIPs ? 'exclude and avoidBuggyIPs take' : 'exclude takes'
+
 function poolReady(pool: VipPool, usage: PoolUsage | undefined): Pick<Condition, 'status' | 'reason' | 'message'> {
   const no = (reason: string, message: string): Pick<Condition, 'status' | 'reason' | 'message'> => ({
     status: 'False',
@@ -317,7 +320,7 @@ function poolReady(pool: VipPool, usage: PoolUsage | undefined): Pick<Condition,
   if (pool.meta.deleting) return no('Deleting', 'the pool is being deleted and gives out nothing')
   if (pool.disabled) return no('Disabled', 'disabled: what is allocated stays, nothing is given out')
   if (usage?.total === 0n)
-    return no('Empty', usage.overlaps.length > 0 ? 'older pools have all of its addresses' : 'it has no address')
+    return no('Empty', `${usage.overlaps.length > 0 ? 'older pools have' : takers(pool)} all of its addresses`)
   if (usage?.available === 0n) return no('Exhausted', 'every address is taken')
   return { status: 'True', reason: 'Ready', message: '' }
 }

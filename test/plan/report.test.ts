@@ -695,6 +695,7 @@ describe('a VipPool', () => {
       [pool('default', ['203.0.113.0/24'], { meta: { creationTimestampMs: 5 } }), pool('old', ['203.0.113.0/24'])],
       'False Empty: older pools have all of its addresses',
     ],
+    ['has nothing left', [pool('default', [])], 'False Empty: exclude takes all of its addresses'],
   ])('%s', (_, pools, expected) => {
     expect(condition('VipPool/default leader', 'Ready', inputOf({ pools }))).toBe(expected)
   })

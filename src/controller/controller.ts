@@ -5,6 +5,7 @@ import { type Adoption, startAdoption } from '../adoption/adoption.ts'
 import { type Announcer, createAnnouncer } from '../announce/announcer.ts'
 import { createDataplaneGate, type DataplaneGate } from '../announce/dataplane-gate.ts'
 import { createDrainWatch, type DrainWatch } from '../announce/drain-watch.ts'
+import { createSilenceWatch, type SilenceWatch } from '../announce/silence-watch.ts'
 import type { Speaker, SpeakerEvent } from '../bgp/speaker/protocol.ts'
 import { createWorkerSpeaker } from '../bgp/speaker/speaker.ts'
 import { type StatusSources, takeStatusPort } from '../http/status-server.ts'
@@ -136,6 +137,7 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     ...{ clock, signal, onDue: () => rounds.run() },
     seenByOthers: () => drainsIn(store.view().bgpConfs.get('default')),
   })
+  const silence = createSilenceWatch({ clock, log, signal, onDue: () => rounds.run() })
   const reporter = createReporter({
     ...{ ...base, store, announcer, serviceClass },
     replica: { name, node, sinceMs: clock.wallMs() },
@@ -175,9 +177,23 @@ export async function runController(config: ControllerConfig, deps: ControllerDe
     synced: store.synced(),
   }))
   const rounds = createRounds({
-    ...{ store, kinds, announcer, presence, drains, leadership, owners, reporter, metrics, clock, log, signal },
+    ...{
+      store,
+      kinds,
+      announcer,
+      presence,
+      drains,
+      silence,
+      leadership,
+      owners,
+      reporter,
+      metrics,
+      clock,
+      log,
+      signal,
+    },
     watches: [gate, health, ...(adoption === undefined ? [] : [{ take: adoption.pull }])],
-    context: () => planContext(config, store, { presence, gate, drains, health, plan: announcer.plan }),
+    context: () => planContext(config, store, { presence, gate, drains, silence, health, plan: announcer.plan }),
   })
   store.onChange(rounds.run)
   const speakerDied = followSpeaker(speaker, (event) => {
@@ -251,6 +267,7 @@ function planContext(
     readonly presence: Presence
     readonly gate: DataplaneGate
     readonly drains: DrainWatch
+    readonly silence: SilenceWatch
     readonly health: HealthChecker
     readonly plan: Announcer['plan']
   },
@@ -263,6 +280,7 @@ function planContext(
     nodeLiveness: facts.presence.nodeLiveness(),
     dataplane: facts.gate.dataplane(),
     healthChecks: facts.health.opinions(),
+    silence: facts.silence.silence(),
     drains: facts.drains.phases(countingConf(store.view(), facts.plan())?.drainGraceSeconds),
     ...(layer2 === undefined ? {} : { layer2 }),
     ...(defaultRouterId === undefined ? {} : { defaultRouterId }),

@@ -3,6 +3,7 @@
 
 import type { Announcer } from '../announce/announcer.ts'
 import type { DrainWatch } from '../announce/drain-watch.ts'
+import type { SilenceWatch } from '../announce/silence-watch.ts'
 import type { ClusterStore } from '../k8s/cluster-store.ts'
 import type { EventSubject } from '../k8s/events.ts'
 import type { ClusterChanges, ClusterView, Kind } from '../k8s/objects.ts'
@@ -25,6 +26,7 @@ export interface RoundsOptions {
   /** What looks at the cluster before it is planned. */
   readonly watches: readonly { readonly take: (view: ClusterView, changes: ClusterChanges | undefined) => void }[]
   readonly drains: Pick<DrainWatch, 'setNodes'>
+  readonly silence: Pick<SilenceWatch, 'setNodes'>
   readonly leadership: Pick<Leadership, 'changed' | 'pull' | 'note'>
   readonly owners: Pick<Layer2Owners, 'changed'>
   readonly reporter: Pick<Reporter, 'changed' | 'pull'>
@@ -54,7 +56,8 @@ export function createRounds(options: RoundsOptions): Rounds {
     if (!store.synced()) return
     const startMs = clock.monotonicMs()
     const changes = store.takeChanges()
-    if (changes.has('Node')) for (const watch of [options.presence, options.drains]) watch.setNodes(store.view().nodes)
+    if (changes.has('Node'))
+      for (const watch of [options.presence, options.drains, options.silence]) watch.setNodes(store.view().nodes)
     // The first plan is a whole one: what changed before it is of no interest.
     const since = announcer.plan() === undefined ? undefined : changes
     for (const watch of options.watches) watch.take(store.view(), since)

@@ -131,6 +131,8 @@ export interface Node {
   readonly internalIPs: readonly Ip[]
   /** Condition Ready is not False or Unknown (absent counts as ready). */
   readonly ready: boolean
+  /** Condition Ready is Unknown, which is the word of the node controller: since when, by its clock, in milliseconds since 1970. */
+  readonly silentSinceMs?: number
   readonly networkUnavailable: boolean
 }
 

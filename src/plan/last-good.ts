@@ -1,4 +1,4 @@
-// The one place where planning remembers: what objects and Secrets said when last they made sense. A BgpPeer whose Secret vanishes, or an
+// Where planning remembers beside last-heard.ts: what objects and Secrets said when last they made sense. A BgpPeer whose Secret vanishes, or an
 // object that is edited into nonsense, goes on as it was for as long as this process lives: a mistake costs no session and no VIP. What
 // is deleted is meant to go, but for a VipPool that VIPs still come from. A new process knows nothing of all this.
 
@@ -6,6 +6,7 @@ import type { PeerConfig, PeerRange } from '../bgp/speaker/protocol.ts'
 import type { BgpPeer, ClusterChanges, ClusterView, Kind, ObjectMeta, VipPool } from '../k8s/objects.ts'
 import type { RouterId } from '../net/asn.ts'
 import { nextHopAnnotation } from './eligibility.ts'
+import { createLastHeard } from './last-heard.ts'
 import { bgpAsnAnnotation, bgpSourceAddressAnnotation, nodeIdentity, routerIdAnnotation } from './node-speaker.ts'
 import { type PlannedPeers, planPeers } from './peers.ts'
 import { createPlanner, type Planner, toItsEnd } from './plan.ts'
@@ -15,8 +16,10 @@ import type { Kept, LastGoodPeers, PeerRefusal, PlanContext } from './types.ts'
 /** A planner for what runs for long: from the cluster as it is, and from what it last was where it is nonsense. */
 export function createFailStaticPlanner(): Planner {
   const planner = createPlanner()
+  const lastHeard = createLastHeard()
   let memory = nothingKnown
-  const planning: Planner['planning'] = function* (view, changes, context) {
+  const planning: Planner['planning'] = function* (live, liveChanges, context) {
+    const { view, changes } = lastHeard.see(live, liveChanges, context.silence)
     if (concerns(changes, context, memory)) memory = settle(memory, view, context)
     const { standIns, lastGood, routerId, kept } = memory
     const step = yield* planner.planning(standIns === undefined ? view : { ...view, ...standIns }, changes, {

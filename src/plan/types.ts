@@ -14,6 +14,7 @@ import type { DrainPhase } from './drain.ts'
 import type { NodeEligibility } from './eligibility.ts'
 import type { Layer2Place } from './layer2.ts'
 import type { HealthChecks } from './objections.ts'
+import type { Silence } from './silence.ts'
 
 export type { ServiceClassRule } from '../vip/types.ts'
 
@@ -25,6 +26,8 @@ export interface PlanContext {
   readonly nodeLiveness: ReadonlyMap<string, 'up' | 'down'>
   /** How far the drain of each node has come that is annotated so; absent = it has left. */
   readonly drains?: ReadonlyMap<string, DrainPhase>
+  /** Of which nodes nothing is heard, and of which of them that is believed; absent = every Node's condition is. */
+  readonly silence?: Silence
   /** What the agents say of their rules; absent = nobody is waited for. */
   readonly dataplane?: Dataplane
   /**

@@ -68,6 +68,7 @@ beforeEach(() => {
     announcer: announcer as RoundsOptions['announcer'],
     presence: { setNodes: () => void calls.push('nodes to presence') },
     drains: { setNodes: () => void calls.push('nodes to drains') },
+    silence: { setNodes: () => void calls.push('nodes to silence') },
     watches: [{ take: (_view, since) => void calls.push(`watch ${keys(since)}`) }],
     leadership: {
       changed: () => void calls.push('leadership'),
@@ -103,7 +104,7 @@ describe('a round', () => {
   test('hands Nodes that changed to whoever watches them, before it plans', () => {
     changes = new Map([['Node', new Set(['n1'])]])
     rounds.run()
-    expect(calls.slice(0, 2)).toEqual(['nodes to presence', 'nodes to drains'])
+    expect(calls.slice(0, 3)).toEqual(['nodes to presence', 'nodes to drains', 'nodes to silence'])
   })
 })
 

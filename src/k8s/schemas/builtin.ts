@@ -6,6 +6,7 @@ import type { Prefix } from '../../net/prefix.ts'
 import { isFinalizedByUs, serviceFinalizer } from '../finalizer.ts'
 import { asList, asObject, asText, listOf, type RawObject } from '../json.ts'
 import {
+  type Condition,
   type Endpoint,
   type EndpointSlice,
   type NamespacedName,
@@ -167,13 +168,14 @@ export function parseNode(raw: unknown, meta: ObjectMeta): Node {
     return address?.['type'] === 'InternalIP' ? lenientIps([address['address']]) : []
   })
   const conditions = parseConditions(status?.['conditions'])
-  const statusOf = (type: string): string | undefined => conditions.find((condition) => condition.type === type)?.status
-  const ready = statusOf('Ready')
+  const conditionOf = (type: string): Condition | undefined => conditions.find((condition) => condition.type === type)
+  const ready = conditionOf('Ready')
   return {
     meta: { ...meta, annotations: onlyOurs(meta.annotations) },
     internalIPs: addresses.filter((ip) => !isLinkLocal(ip)),
-    ready: ready !== 'False' && ready !== 'Unknown',
-    networkUnavailable: statusOf('NetworkUnavailable') === 'True',
+    ready: ready?.status !== 'False' && ready?.status !== 'Unknown',
+    ...(ready?.status === 'Unknown' ? { silentSinceMs: Date.parse(ready.lastTransitionTime ?? '') || 0 } : {}),
+    networkUnavailable: conditionOf('NetworkUnavailable')?.status === 'True',
   }
 }
 

@@ -221,6 +221,19 @@ test.each<[readonly (readonly [string, string])[], boolean, boolean]>([
   expect(Object.keys(node.meta.annotations)).toHaveLength(1)
 })
 
+// Who has not been heard of is called Unknown by the node controller; who is not ready says False by itself.
+test.each<[Readonly<Record<string, unknown>>, number | undefined]>([
+  [{ status: 'True', lastTransitionTime: '2026-01-01T00:00:00Z' }, undefined],
+  [{ status: 'False', lastTransitionTime: '2026-01-01T00:00:00Z' }, undefined],
+  [{ status: 'Unknown', lastTransitionTime: '1970-01-01T00:01:00Z' }, 60_000],
+  [{ status: 'Unknown' }, 0],
+  [{ status: 'Unknown', lastTransitionTime: 'yesterday' }, 0],
+])('a Node whose condition Ready is %j is silent since %s', (condition, silentSinceMs) => {
+  const status = { conditions: [{ type: 'Ready', ...condition }] }
+  const node = value('Node', { metadata: metadata({ name: 'n1', namespace: undefined }), status })
+  expect(node.silentSinceMs).toBe(silentSinceMs)
+})
+
 test('a Secret is bytes', () => {
   const { data } = value('Secret', { metadata: metadata(), data: { password: 'aHVudGVyMg==', binary: '/w==' } })
   expect([...data].map(([key, bytes]) => [key, [...bytes]])).toEqual([

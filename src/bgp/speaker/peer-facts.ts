@@ -93,12 +93,3 @@ export function tooManyPrefixes({ afi, safi }: AfiSafi, limit: number): PeerComm
     retryAfterSeconds: maxPrefixesRetrySeconds,
   }
 }
-
-/** As much of a message as a line of a log has room for: its header, and what mostly is to blame. */
-const loggedBytesMax = 256
-
-/** The octets of a message for people and for a decoder; how many more there are. */
-export function hexOf(bytes: Uint8Array): string {
-  const shown = Array.from(bytes.subarray(0, loggedBytesMax), (byte) => byte.toString(16).padStart(2, '0')).join('')
-  return bytes.length > loggedBytesMax ? `${shown} and ${bytes.length - loggedBytesMax} octets more` : shown
-}

@@ -1,31 +1,23 @@
 // One peer: feeds its state machine with what happens, does what the machine says, and tells the world about it. The decisions
-// are in bgp/fsm, the bytes in receiver.ts and announcer.ts; this file owns the order in which things happen.
+// are in bgp/fsm; what it hears is receiver.ts, what it is told peer-export.ts, its connections peer-connections.ts. This file owns the
+// order in which things happen.
 
 import type { RouterId } from '../../net/asn.ts'
 import type { Prefix } from '../../net/prefix.ts'
 import type { Clock, Random } from '../../runtime/clock.ts'
 import type { Cease } from '../fsm/cease.ts'
-import {
-  initialMachine,
-  leadingSession,
-  type PeerAction,
-  type PeerCommand,
-  type PeerInput,
-  type PeerMachine,
-  peerTransition,
-  type SessionId,
-} from '../fsm/collision.ts'
+import { leadingSession, type PeerAction, type PeerCommand, type PeerInput, type SessionId } from '../fsm/collision.ts'
 import type { Negotiated } from '../fsm/negotiate.ts'
 import type { DownCause, SessionAction, SessionConfig, SessionContext } from '../fsm/session.ts'
-import { type AfiSafi, type Family, familyOfAfiSafi } from '../packet/message.ts'
 import type { Route } from '../rib/route.ts'
 import type { UpdateGroups } from '../rib/update-groups.ts'
-import { type Announcer, createAnnouncer } from './announcer.ts'
-import { createLogLimit, type LogLimit, peerLogLimit } from './log-limit.ts'
+import { createInTurn, type InTurn } from './in-turn.ts'
+import { createIssueLog, type IssueLog } from './issue-log.ts'
+import { createPeerConnections, type PeerConnections } from './peer-connections.ts'
+import { createPeerExport, type PeerExport } from './peer-export.ts'
 import {
   exportContextOf,
   hasPeer,
-  hexOf,
   negotiatedFacts,
   nextHopFacts,
   sessionOf,
@@ -34,10 +26,8 @@ import {
 } from './peer-facts.ts'
 import { createPeerReport, type PeerReport, type SessionFacts } from './peer-report.ts'
 import type { PathState, PeerConfig, SpeakerEvent } from './protocol.ts'
-import type { Received } from './receiver.ts'
-import { freshMachine, outcomeOf, type Recorder } from './recording.ts'
-import { createRefreshPace, type RefreshPace } from './refresh-pace.ts'
-import { createRemembered, type Remembered } from './remembered.ts'
+import { createRecordedMachine, type RecordedMachine } from './recorded-machine.ts'
+import type { Recorder } from './recording.ts'
 import { dialOptionsOf, equal, resettingChanges, sessionConfigOf, socketOptionsOf } from './session-config.ts'
 import { createSessionIo, type SessionIo } from './session-io.ts'
 import type { Connection, Transport } from './transport.ts'
@@ -63,26 +53,17 @@ export interface PeerEnvironment {
 
 /** After a reset of ours: a router that was just told Cease refuses connections for a moment. */
 const pauseAfterResetMs = 1000
+
 export class Peer {
   readonly #environment: PeerEnvironment
   #config: PeerConfig
-  #session: SessionConfig
-  #machine: PeerMachine = initialMachine
-  readonly #ios = new Map<SessionId, SessionIo>()
-  #announcer: Announcer | undefined
-  readonly #remembered: Remembered
-  /** The R bit: until the first End-of-RIB that this process sent to the peer. */
-  #restarting = true
-
-  // What happens while something is being done waits its turn here.
-  readonly #tasks: (() => void)[] = []
-  #busy = false
-  #closing = 0
-  #whenClosed: (() => void) | undefined
-
+  readonly #machine: RecordedMachine
+  readonly #connections: PeerConnections
+  readonly #export: PeerExport
   readonly #report: PeerReport
-  readonly #issues: LogLimit
-  readonly #refreshes: RefreshPace
+  readonly #issues: IssueLog
+  /** What happens while something is being done waits its turn here. */
+  readonly #do: InTurn = createInTurn()
   /** Of the path to the router; undefined: nobody watches it. */
   #bfd: PathState | undefined
   /** Why nobody can watch it. */
@@ -91,26 +72,18 @@ export class Peer {
   #cancelStart: (() => void) | undefined
 
   constructor(config: PeerConfig, routerId: RouterId, environment: PeerEnvironment) {
+    const { clock, emit, updateGroups, drained, hostname, record } = environment
     this.#environment = environment
     this.#config = config
-    this.#session = sessionConfigOf(config, routerId, environment.hostname)
-    // A dead connection is noticed after the hold time; twice that covers the announcement of a new one.
-    this.#remembered = createRemembered(2000 * Math.max(config.holdTimeSeconds, 90))
-    this.#report = createPeerReport({
-      peer: config.name,
-      clock: environment.clock,
-      emit: environment.emit,
-      facts: () => this.#facts(),
+    this.#report = createPeerReport({ peer: config.name, clock, emit, facts: () => this.#facts() })
+    this.#issues = createIssueLog(clock, this.#report)
+    this.#connections = createPeerConnections((id) => this.#createIo(id))
+    this.#export = createPeerExport({
+      ...{ clock, updateGroups, drained, report: this.#report, inTurn: this.#do },
+      // A dead connection is noticed after the hold time; twice that covers the announcement of a new one.
+      lossMs: 2000 * Math.max(config.holdTimeSeconds, 90),
     })
-    const { clock } = environment
-    this.#issues = createLogLimit({
-      ...{ clock, ...peerLogLimit },
-      suppressed: (count) => this.#report.log('warn', { event: 'update-issues-suppressed', count }),
-    })
-    this.#refreshes = createRefreshPace(clock, (family, requests) =>
-      this.#do(() => this.#answerRefresh(family, requests)),
-    )
-    this.#recordConfig({ fresh: true })
+    this.#machine = createRecordedMachine(sessionConfigOf(config, routerId, hostname), record)
   }
 
   get config(): PeerConfig {
@@ -119,7 +92,7 @@ export class Peer {
 
   /** Whether the session is up and everything that its table says was written. */
   get isFlushed(): boolean {
-    return this.#announcer === undefined || this.#announcer.idle
+    return this.#export.isFlushed
   }
 
   // ---------------------------------------------------------------------------------------------- what the owner asks
@@ -142,7 +115,7 @@ export class Peer {
       const before = this.#config
       const changed = [
         ...resettingChanges(before, config),
-        ...(routerId === this.#session.routerId ? [] : ['routerId']),
+        ...(routerId === this.#machine.config.routerId ? [] : ['routerId']),
       ]
       const session = sessionConfigOf(config, routerId, this.#environment.hostname)
       if (changed.length > 0) {
@@ -162,49 +135,45 @@ export class Peer {
 
   /** A route of the peer's table is replaced or withdrawn; `pump` follows. */
   routeReplaced(before: Route): void {
-    if (this.#config.gracefulRestart !== undefined && this.#announcer !== undefined)
-      this.#remembered.replaced(before, this.#environment.clock.monotonicMs())
+    if (this.#config.gracefulRestart !== undefined) this.#export.replaced(before)
   }
 
   /** Writes what is due. */
   pump(): void {
-    this.#do(() => this.#announcer?.pump())
+    this.#do(this.#export.pump)
   }
 
   /** The first full plan is there: announce. */
   begin(): void {
-    this.#do(() => this.#announcer?.begin())
+    this.#do(this.#export.begin)
   }
 
   /** What the peer may hold from an earlier process. */
   remember(routes: Iterable<Route>): void {
-    if (this.#config.gracefulRestart !== undefined) this.#remembered.keep(routes, this.#environment.clock.monotonicMs())
+    if (this.#config.gracefulRestart !== undefined) this.#export.remember(routes)
   }
 
   /** Sends everything again. */
   resend(): void {
-    this.#do(() => {
-      for (const family of this.#announcer?.negotiated.families ?? []) this.#announcer?.refresh(family)
-    })
+    this.#do(this.#export.resend)
   }
 
   /** Ends the session and begins a new one. */
   reset(): void {
-    this.#do(() => this.#restart({ name: 'administrative-reset' }, this.#config, this.#session))
+    this.#do(() => this.#restart({ name: 'administrative-reset' }, this.#config, this.#machine.config))
   }
 
   /** Ends the session for good; `done` is called when its last message was delivered, or could not be. */
   stop(cease: Cease, done: () => void, options: { readonly keepRoutes: boolean }): void {
     this.#do(() => {
-      const { state } = leadingSession(this.#machine)
+      const { state } = leadingSession(this.#machine.current)
       const silent =
         options.keepRoutes && state.name === 'Established' && state.negotiated.gracefulRestart !== undefined
-      this.#whenClosed = done
       this.#cancelStart?.()
       this.#command(silent ? { type: 'ManualStop' } : { type: 'ManualStop', cease })
       this.#issues.end()
       this.#report.end()
-      this.#checkClosed()
+      this.#connections.whenDelivered(done)
     })
   }
 
@@ -247,18 +216,7 @@ export class Peer {
     })
   }
 
-  // ---------------------------------------------------------------------------------------------------- one at a time
-
-  #do(task: () => void): void {
-    this.#tasks.push(task)
-    if (this.#busy) return
-    this.#busy = true
-    try {
-      for (let next = this.#tasks.shift(); next !== undefined; next = this.#tasks.shift()) next()
-    } finally {
-      this.#busy = false
-    }
-  }
+  // ------------------------------------------------------------------------------------------------- starts and resets
 
   #command(event: PeerCommand): void {
     this.#step({ type: 'peer', event })
@@ -288,52 +246,35 @@ export class Peer {
   }
 
   #apply(config: PeerConfig, session: SessionConfig, options: { readonly fresh: boolean }): void {
-    const same = equal(session, this.#session)
     this.#config = config
-    this.#session = session
-    if (options.fresh) this.#machine = freshMachine(this.#machine)
-    if (options.fresh || !same) this.#recordConfig(options)
+    this.#machine.configure(session, options)
   }
 
-  #recordConfig({ fresh }: { readonly fresh: boolean }): void {
-    const machine = this.#machine
-    const entry = { type: 'configured', peer: this.#config.name, config: this.#session } as const
-    this.#environment.record?.(fresh ? { ...entry, machine } : entry, machine)
-  }
+  // ------------------------------------------------------------------------------------------------ a step, and its actions
 
   #context(): SessionContext {
-    return { config: this.#session, nowMs: this.#environment.clock.monotonicMs(), restarting: this.#restarting }
+    const { clock } = this.#environment
+    return { config: this.#machine.config, nowMs: clock.monotonicMs(), restarting: this.#export.isRestarting }
   }
 
   #step(input: PeerInput, connection?: Connection): void {
-    const context = this.#context()
-    const { nowMs, restarting } = context
-    const { record } = this.#environment
-    const peer = this.#config.name
-    record?.({ type: 'input', peer, atMs: nowMs, restarting, input }, this.#machine)
-    const [machine, actions] = peerTransition(this.#machine, input, context)
-    this.#machine = machine
-    record?.({ type: 'outcome', peer, ...outcomeOf(machine, actions) }, machine)
-    for (const action of actions) this.#perform(action, connection)
-    for (const id of this.#ios.keys()) if (sessionOf(machine, id) === undefined) this.#ios.delete(id)
+    for (const action of this.#machine.step(input, this.#context())) this.#perform(action, connection)
+    const machine = this.#machine.current
+    this.#connections.keepOnly(machine)
     const because = input.type === 'incoming' ? 'incoming connection' : input.event.type
     const wasUp = this.#report.state === 'Established'
     this.#report.enter(leadingSession(machine).state.name, because)
     const isUp = this.#report.state === 'Established'
-    if (isUp !== wasUp) this.#environment.established(peer, isUp)
-    if (machine.primary.state.name === 'Active' && machine.secondary === undefined) this.#checkWaiting()
-  }
-
-  // With DelayOpen, Active may have a connection.
-  #checkWaiting(): void {
-    for (const { connected } of this.#ios.values()) if (connected !== undefined) return
-    this.#environment.waiting?.()
+    if (isUp !== wasUp) this.#environment.established(this.#config.name, isUp)
+    const isWaiting = machine.primary.state.name === 'Active' && machine.secondary === undefined
+    // With DelayOpen, Active may have a connection.
+    if (isWaiting && !this.#connections.hasOne()) this.#environment.waiting?.()
   }
 
   #perform(action: PeerAction, connection: Connection | undefined): void {
     if (action.type === 'session') this.#performSession(action.session, action.action)
     else if (connection === undefined) throw new Error(`${action.type} without a connection`)
-    else if (action.type === 'adopt') this.#io(action.session).adopt(connection)
+    else if (action.type === 'adopt') this.#connections.adopt(action.session, connection)
     else {
       connection.abort()
       this.#report.log('debug', { event: 'connection-refused', reason: action.reason })
@@ -355,123 +296,57 @@ export class Peer {
       case 'receive-update':
         break
       case 'receive-route-refresh':
-        this.#refresh(action.message)
-        break
-      case 'disconnect':
-        if (this.#io(id).connected !== undefined) this.#closing++
-        this.#io(id).perform(action)
+        this.#export.refreshAsked(action.message)
         break
       default:
-        this.#io(id).perform(action)
+        this.#connections.perform(id, action)
     }
   }
 
-  #io(id: SessionId): SessionIo {
-    const known = this.#ios.get(id)
-    if (known !== undefined) return known
+  #createIo(id: SessionId): SessionIo {
     const { clock, random, transport } = this.#environment
-    const io = createSessionIo({
-      clock,
-      random,
-      transport,
+    return createSessionIo({
+      ...{ clock, random, transport },
       dialOptions: () => dialOptionsOf(this.#config),
       report: (event) => this.#do(() => this.#step({ type: 'session', session: id, event })),
-      arrived: () => this.#do(() => this.#read(id, io)),
-      drained: () => this.#do(() => this.#announcer?.pump()),
+      arrived: () => this.#do(() => this.#read(id)),
+      drained: () => this.#do(this.#export.pump),
       wrote: (messages) => this.#report.count('messagesOut', messages),
-      closed: () =>
-        this.#do(() => {
-          this.#closing--
-          this.#checkClosed()
-        }),
+      closed: () => this.#do(this.#connections.delivered),
     })
-    this.#ios.set(id, io)
-    return io
   }
 
-  #checkClosed(): void {
-    if (this.#closing > 0) return
-    const done = this.#whenClosed
-    this.#whenClosed = undefined
-    done?.()
-  }
-
-  // ----------------------------------------------------------------------------------------------------- what arrives
-
-  #read(id: SessionId, io: SessionIo): void {
+  #read(id: SessionId): void {
     for (;;) {
-      const session = sessionOf(this.#machine, id)
-      const { connected } = io
+      const session = sessionOf(this.#machine.current, id)
+      const connected = this.#connections.connected(id)
       if (session === undefined || connected === undefined) return
       const received = connected.receiver.next(session.state, this.#context(), this.#config.maxPrefixesIn)
       if (received === undefined) return
       this.#report.count('messagesIn', 1)
-      if (received.offending !== undefined) this.#logOffending(received, received.offending)
+      this.#issues.note(received)
       if (received.tooMany !== undefined) this.#command(tooManyPrefixes(received.tooMany, this.#config.maxPrefixesIn))
       else this.#step({ type: 'session', session: id, event: received.event })
     }
   }
 
-  #logOffending({ event, issues }: Received, offending: Uint8Array): void {
-    const message = hexOf(offending)
-    for (const issue of issues)
-      if (this.#issues.admits()) this.#report.log('warn', { event: 'update-issue', ...issue, message })
-    if (!('error' in event) || !this.#issues.admits()) return
-    const { code, subcode, reason } = event.error
-    this.#report.log('warn', { event: 'message-error', code, subcode, reason, message })
-  }
-
-  #refresh({ afi, safi, subtype }: AfiSafi & { readonly subtype: number }): void {
-    const family = familyOfAfiSafi({ afi, safi })
-    // BoRR and EoRR of the peer's own table, and subtypes nobody knows, are of no interest (RFC 7313 section 4).
-    if (subtype !== 0 || family === undefined || !this.#announcer?.negotiated.codec.families.has(family)) return
-    this.#refreshes.asked(family)
-  }
-
-  #answerRefresh(family: Family, requests: number): void {
-    this.#report.log('info', { event: 'route-refresh', family, requests })
-    this.#announcer?.refresh(family)
-  }
-
   // -------------------------------------------------------------------------------------------------- up and down
 
   #up(id: SessionId, negotiated: Negotiated): void {
-    const connection = this.#io(id).connected?.connection
+    const connection = this.#connections.connected(id)?.connection
     if (connection === undefined) throw new Error('a session is up without a connection')
-    const { clock, table, updateGroups, isReady, drained } = this.#environment
-    const remembered = this.#remembered.take()
-    // Should one be withdrawn now, and this connection be lost with the withdrawal.
-    for (const route of remembered) this.#remembered.replaced(route, clock.monotonicMs())
-    const context = exportContextOf(this.#config, negotiated, connection)
+    const { table, isReady } = this.#environment
     this.#report.count('establishedCount', 1)
     if (connection.reduced !== undefined) this.#report.fail(connection.reduced, { isTransport: false })
-    this.#announcer = createAnnouncer({
-      stream: updateGroups.join(context, table(this.#config.table), remembered),
-      connection,
-      negotiated,
-      clock,
-      wrote: (messages) => {
-        this.#report.count('messagesOut', messages)
-        this.#report.count('updatesOut', messages)
-      },
-      drained: () => {
-        this.#restarting = false
-        drained()
-      },
-    })
-    // Not before the state was reported: what follows may take a while.
-    if (isReady()) this.#tasks.push(() => this.#announcer?.begin())
+    const context = exportContextOf(this.#config, negotiated, connection)
+    this.#export.up({ connection, negotiated, context, table: table(this.#config.table) })
+    // In its turn, after the state was reported: what follows may take a while.
+    if (isReady()) this.#do(this.#export.begin)
   }
 
   #down(cause: DownCause): void {
-    const announcer = this.#announcer
-    this.#announcer = undefined
-    this.#refreshes.end()
-    if (announcer?.negotiated.gracefulRestart !== undefined)
-      this.#remembered.keep(announcer.stream.sentRoutes(), this.#environment.clock.monotonicMs())
-    announcer?.end()
     if (!cause.intended) this.#report.fail(cause.reason, { isTransport: false })
-    this.#environment.drained()
+    this.#export.down()
   }
 
   #attemptFailed(cause: DownCause): void {
@@ -495,24 +370,23 @@ export class Peer {
     const { table } = this.#environment
     const current = table(this.#config.table)
     for (const [prefix, route] of table(before)) if (current.get(prefix) !== route) this.routeReplaced(route)
-    this.#announcer?.stream.moveTo(current)
-    this.#announcer?.pump()
+    this.#export.moveTo(current)
   }
 
   #facts(): SessionFacts {
-    const connected = this.#ios.get(leadingSession(this.#machine).id)?.connected
-    const announcer = this.#announcer
+    const connected = this.#connections.connected(leadingSession(this.#machine.current).id)
+    const { negotiated, announcedPaths, announcedPrefixes } = this.#export
     return {
       ...(connected === undefined ? {} : { localAddress: connected.connection.localAddress }),
-      ...(announcer === undefined ? {} : negotiatedFacts(announcer.negotiated)),
-      ...(announcer === undefined || connected === undefined
+      ...(negotiated === undefined ? {} : negotiatedFacts(negotiated)),
+      ...(negotiated === undefined || connected === undefined
         ? {}
-        : nextHopFacts(this.#config, announcer.negotiated, connected.connection)),
+        : nextHopFacts(this.#config, negotiated, connected.connection)),
       ...(this.#bfd === undefined ? {} : { bfd: this.#bfd }),
       ...(this.#bfdError === undefined ? {} : { bfdError: this.#bfdError }),
-      announcedPaths: announcer?.stream.announcedPaths ?? 0,
-      announcedPrefixes: announcer?.stream.announcedPrefixes ?? 0,
-      receivedPrefixes: announcer === undefined ? 0 : (connected?.receiver.receivedPrefixes ?? 0),
+      announcedPaths,
+      announcedPrefixes,
+      receivedPrefixes: negotiated === undefined ? 0 : (connected?.receiver.receivedPrefixes ?? 0),
     }
   }
 }

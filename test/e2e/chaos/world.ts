@@ -151,7 +151,11 @@ function createPrograms(
       expected.add(program)
       running.delete(keyOf(role, node))
       program.kill(name)
-      const end = await Promise.race([program.end, pause(patienceMs).then(() => undefined)])
+      // It must not hold up the end of the run.
+      const impatience = new Promise<undefined>((resolve) => {
+        setTimeout(() => resolve(undefined), patienceMs).unref()
+      })
+      const end = await Promise.race([program.end, impatience])
       if (end === undefined) {
         find(
           `${keyOf(role, node)} did not end within ${patienceMs} ms of ${name}: ${program.output().split('\n').slice(-3).join('\n')}`,

@@ -28,8 +28,8 @@ export interface Now {
 }
 
 /**
- * `sinceMs`: monotonic milliseconds, and the same moment by the wall clock; `atMs`: wall-clock milliseconds since 1970, as the
- * annotation says, or somebody who saw the drain begin.
+ * `sinceMs`: monotonic milliseconds, and the same moment by the wall clock, of a drain that was seen to begin, by us or by others: the
+ * wall clock may be set meanwhile. `atMs`: wall-clock milliseconds since 1970, as the annotation says.
  */
 type Drain = { readonly sinceMs: number; readonly wallMs: number } | { readonly atMs: number }
 
@@ -60,16 +60,22 @@ export function seeDrains(
     }
     const atMs = timeOf(value)
     const earlier = before.drains.get(name)
-    const drain = earlier ?? (before.known.has(name) ? begunNow(now) : begunAt(begun.get(name)))
+    const drain = earlier ?? (before.known.has(name) ? begunNow(now) : begunAt(begun.get(name), now))
     // Another word for the same wish does not begin it anew, and one without a time means now.
-    if (atMs === undefined) drains.set(name, 'atMs' in drain ? { atMs: Math.min(drain.atMs, now.wallMs) } : drain)
+    if (atMs === undefined) drains.set(name, 'atMs' in drain ? begunAt(drain.atMs, now) : drain)
     else drains.set(name, { atMs })
   }
   return { known, drains }
 }
 
 const begunNow = ({ monotonicMs, wallMs }: Now): Drain => ({ sinceMs: monotonicMs, wallMs })
-const begunAt = (atMs: number | undefined): Drain => (atMs === undefined ? longAgo : { atMs })
+
+/** It has begun, whenever that is said to have been; with a clock that differs from ours it may seem to come yet. */
+function begunAt(atMs: number | undefined, { monotonicMs, wallMs }: Now): Drain {
+  if (atMs === undefined) return longAgo
+  const agoMs = Math.max(0, wallMs - atMs)
+  return { sinceMs: monotonicMs - agoMs, wallMs: wallMs - agoMs }
+}
 
 const rfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/i
 

@@ -88,6 +88,26 @@ describe('an annotation that says no time', () => {
     ])
   })
 
+  test('that somebody else saw begin takes as long as it takes, wherever the clock is set to meanwhile, or was', () => {
+    const nodes = new Map([['n1', node('n1', [], { meta: { annotations: { [drainAnnotation]: 'true' } } })]])
+    const hourMs = 3_600_000
+    const phaseOf = (begunMs: number, laterSeconds: number, clockSetByMs: number): string | undefined => {
+      const seen = seeDrains(noDrainsSeen, nodes, at(100), new Map([['n1', startOfDayMs + begunMs]]))
+      const { wallMs, monotonicMs } = at(100 + laterSeconds)
+      return drainsAt(seen, { wallMs: wallMs + clockSetByMs, monotonicMs }, 30_000).phases.get('n1')
+    }
+    for (const setMs of [-hourMs, 0, hourMs]) {
+      expect([5, 19, 20, 7200].map((seconds) => phaseOf(90_000, seconds, setMs))).toEqual([
+        'leaving',
+        'leaving',
+        'left',
+        'left',
+      ])
+    }
+    // Whoever told of it has a clock that goes an hour ahead: it has begun all the same.
+    expect([5, 30].map((seconds) => phaseOf(90_000 + hourMs, seconds, 0))).toEqual(['leaving', 'left'])
+  })
+
   test('of several nodes counts for each, and the next change is the first of them', () => {
     const both = see(annotated, 110, { n1: 'true', n2: 'true' })
     expect(phasesAt(both, 111)).toBe('n1 leaving, n2 leaving, next in 19')

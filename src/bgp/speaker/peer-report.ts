@@ -25,7 +25,9 @@ type LogFields = { readonly event: string } & Readonly<Record<string, unknown>>
 
 interface LastError {
   readonly reason: string
+  /** Of the wall clock, for people; it may be set meanwhile. */
   readonly atMs: number
+  readonly atMonotonicMs: number
   readonly isTransport: boolean
 }
 
@@ -77,11 +79,12 @@ export function createPeerReport({ peer, clock, emit, facts }: PeerReportOptions
       if (news) publish()
     },
     fail: (reason, { isTransport }) => {
-      const atMs = clock.wallMs()
+      const atMonotonicMs = clock.monotonicMs()
       const repeated = lastError?.reason === reason
       log(repeated ? 'debug' : 'warn', { event: 'session-error', reason })
-      if (isTransport && lastError?.isTransport === false && atMs - lastError.atMs < reasonStandsMs) return
-      lastError = { reason, atMs, isTransport }
+      const stands = lastError?.isTransport === false && atMonotonicMs - lastError.atMonotonicMs < reasonStandsMs
+      if (isTransport && stands) return
+      lastError = { reason, atMs: clock.wallMs(), atMonotonicMs, isTransport }
       news ||= !repeated
     },
     count: (counter, by) => {

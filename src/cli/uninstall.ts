@@ -2,13 +2,16 @@
 // its conditions and addresses in their statuses, its Vips. In any order with `kubectl delete -k`: the definitions of our kinds, and
 // with them the Vips, may be gone already; then a Service's own condition is the evidence.
 
+import { replicaBeat } from '../controller/presence.ts'
 import type { KubeClient, KubeRequest } from '../k8s/client.ts'
 import { asList, asObject, asText, type RawObject } from '../k8s/json.ts'
 import type { KubeError } from '../k8s/kube-error.ts'
+import { parseLease } from '../k8s/lease.ts'
 import { namespacedName, type Service, type Vip } from '../k8s/objects.ts'
 import { leaseResource, type Resource, resourcePath, resources } from '../k8s/resources.ts'
 import { parseObject } from '../k8s/schemas/parse.ts'
 import type { Clock } from '../runtime/clock.ts'
+import { pause } from '../runtime/pause.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
 import { allocatedCondition } from '../vip/conditions.ts'
 import { loadBalancerFinalizer } from '../vip/service-class.ts'
@@ -28,8 +31,10 @@ export interface UninstallOptions {
 
 /** Conditions of ours. */
 const ourPrefix = 'bellhop.io/'
-/** A Lease that was not renewed for so long is a dead controller's, whatever the clocks of two machines make of it. */
+/** A Lease that says to have been renewed this recently is a living controller's, for which nobody has to wait. */
 const leaseSecondsMax = 60
+/** Of all others only time tells, since another machine's clock says nothing: whoever lives keeps its promise to renew within this. */
+const watchMs = replicaBeat.durationSeconds * 1000
 /** Somebody else edits the object at the same time: read again, decide again. */
 const attemptsMax = 5
 const concurrency = 8
@@ -91,22 +96,45 @@ export async function uninstall(options: UninstallOptions): Promise<Result<boole
   return ok(counts.failures === 0 && counts.unclear === 0)
 }
 
-async function runningControllers({
+async function runningControllers(options: UninstallOptions): Promise<Result<readonly string[], string>> {
+  const before = await controllerLeases(options)
+  if (!before.ok || before.value.length === 0) return before.ok ? ok([]) : before
+  const isRecent = ({ renewedMs }: ControllerLease): boolean =>
+    Math.abs(options.clock.wallMs() - renewedMs) < leaseSecondsMax * 1000
+  const recent = before.value.filter(isRecent)
+  if (recent.length > 0) return ok(recent.map(({ holder }) => holder))
+  options.say(`Leases of controllers are there (${holdersOf(before.value)}): looking whether they are renewed`)
+  await pause(options.clock, watchMs)
+  const after = await controllerLeases(options)
+  if (!after.ok) return after
+  const known = new Set(before.value.map(({ renewal }) => renewal))
+  return ok(after.value.filter(({ renewal }) => !known.has(renewal)).map(({ holder }) => holder))
+}
+
+interface ControllerLease {
+  readonly holder: string
+  /** By the controller's clock. */
+  readonly renewedMs: number
+  /** Another one with each renewal. */
+  readonly renewal: string
+}
+
+const holdersOf = (leases: readonly ControllerLease[]): string => leases.map(({ holder }) => holder).join(', ')
+
+async function controllerLeases({
   client,
-  clock,
   namespace,
-}: UninstallOptions): Promise<Result<readonly string[], string>> {
+}: UninstallOptions): Promise<Result<readonly ControllerLease[], string>> {
   const leases = await listAll(client, leaseResource, {
     namespace,
     query: { labelSelector: 'bellhop.io/role=controller' },
   })
   if (!leases.ok) return leases
   return ok(
-    (leases.value ?? []).flatMap((raw) => {
-      const spec = asObject(raw['spec'])
-      const renewedMs = Date.parse(asText(spec?.['renewTime']) ?? '')
-      const isAlive = clock.wallMs() - renewedMs < leaseSecondsMax * 1000
-      return isAlive ? [asText(spec?.['holderIdentity']) ?? ''] : []
+    (leases.value ?? []).map((raw) => {
+      const { holder, name, renewal } = parseLease(raw)
+      const renewTime = asText(asObject(raw['spec'])?.['renewTime'])
+      return { holder, renewedMs: Date.parse(renewTime ?? ''), renewal: `${name} ${renewal}` }
     }),
   )
 }

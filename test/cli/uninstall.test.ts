@@ -4,6 +4,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { uninstall } from '../../src/cli/uninstall.ts'
 import type { JsonObject } from '../../src/lab/apiserver/json.ts'
+import type { Clock } from '../../src/runtime/clock.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { startTestCluster, type TestCluster } from '../k8s/support/api-server.ts'
 
@@ -51,13 +52,28 @@ function putLease(renewTime: Date): void {
   })
 }
 
-async function run(over: { readonly keepAddresses?: boolean; readonly dryRun?: boolean } = {}): Promise<{
+/** `meanwhile` happens while uninstall waits for something, which takes no time here. */
+async function run({
+  meanwhile = () => {},
+  ...over
+}: {
+  readonly keepAddresses?: boolean
+  readonly dryRun?: boolean
+  readonly meanwhile?: () => void
+} = {}): Promise<{
   readonly done: Awaited<ReturnType<typeof uninstall>>
   readonly said: readonly string[]
 }> {
   const said: string[] = []
+  const clock: Clock = {
+    ...systemClock,
+    setTimer: (_delayMs, fire) => {
+      meanwhile()
+      return systemClock.setTimer(0, fire)
+    },
+  }
   const done = await uninstall({
-    ...{ client: cluster.client, clock: systemClock, namespace: 'bellhop-system', keepAddresses: false, dryRun: false },
+    ...{ client: cluster.client, clock, namespace: 'bellhop-system', keepAddresses: false, dryRun: false },
     say: (line) => void said.push(line),
     ...over,
   })
@@ -201,6 +217,24 @@ describe('bellhop uninstall', () => {
     expect((await run()).done).toEqual({ ok: true, value: true })
     expect(left()).toEqual(nothing)
   })
+
+  test.each([-3_600_000, 3_600_000])(
+    'a controller that runs with a clock that differs by %i ms is seen to run; one that is dead, to be dead',
+    async (aheadMs) => {
+      cluster = await startTestCluster()
+      cluster.server.objects.put({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'bellhop-system' } })
+      putService(served)
+      let renewals = 0
+      const renew = (): void => putLease(new Date(Date.now() + aheadMs + 1000 * renewals++))
+      renew()
+      const before = left()
+      const refused = await run({ meanwhile: renew })
+      expect(refused.said).toEqual([expect.stringContaining('c1')])
+      expect([refused.done.ok, left()]).toEqual([false, before])
+      expect((await run()).done).toEqual({ ok: true, value: true })
+      expect(left()).toEqual(nothing)
+    },
+  )
 
   test('somebody who edits a Service at the same time loses nothing', async () => {
     cluster = await startTestCluster()

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/.cache/bin:$(PATH)
 
-.PHONY: help demo test test-cluster check lint format types build bench fuzz chaos interop-doc lab deps deps-npm clean
+.PHONY: help demo test test-cluster check lint format types build bench bench-quick fuzz chaos interop-doc lab deps deps-npm clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -34,7 +34,18 @@ build: deps-npm ## one bundled file, dist/bellhop.mjs
 	@node scripts/build.ts
 
 bench: deps ## benchmarks, as ratios against real peers; never part of the tests
-	@for file in bench/*.bench.ts; do echo "== $$file"; node $$file || exit 1; done
+	@broken=; for file in bench/*.bench.ts; do \
+	  echo "== $$file"; begun=$$SECONDS; \
+	  node $$file || broken="$$broken $$file"; \
+	  echo "-- $$((SECONDS - begun)) s"; \
+	done; [ -z "$$broken" ] || { echo "did not come to their end:$$broken"; exit 1; }
+
+bench-quick: ## the same at a tenth of the size: whether they run, and figures of the right order at best
+	@$(QUICK) $(MAKE) --no-print-directory bench
+
+QUICK = BENCH_RUNS=1 BENCH_PEERS=1 BENCH_SENDERS=bellhop,bird BENCH_CHANGES=50 BENCH_WARMUPS=200 BENCH_ROUTES=100000 \
+	BENCH_VIPS=0,1000 BENCH_REST_SECONDS=5 BENCH_SERVICES=200 BENCH_NODES=100 BENCH_CREATED=100 BENCH_ROUNDS=1 \
+	VIPS=1000 ROUNDS=1 QUESTIONS=300
 
 fuzz: deps-npm ## fuzzing, SECONDS_EACH=60 for each target
 	@for file in test/fuzz/*-fuzz.ts; do node $$file --seconds $${SECONDS_EACH:-60} || exit 1; done

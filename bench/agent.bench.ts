@@ -2,10 +2,10 @@
 // stand. The bundle runs as deploy/ has it, in a container's place with a service account's credentials, in a network namespace with
 // three controllers that it has BFD sessions with. Prints one line a figure.
 //
-//   node bench/agent.bench.ts                     0, 100, 1,000 and 10,000 VIPs, and a minute of rest: three minutes, as root
+//   node bench/agent.bench.ts                     0, 100, 1,000 and 10,000 VIPs, and a minute of rest: four minutes, as root
 //   BENCH_VIPS=1000 BENCH_REST_SECONDS=20         other sizes
 //   BENCH_SPEAKER=node                            an agent of deploy/node-speakers, with a router that it tells every VIP
-//   BENCH_ARGS='--refuse-unused-ports'            further flags for the agent
+//   BENCH_ARGS='--refuse-unused-ports true'       further flags for the agent
 //   BENCH_STALLS=only                             the stalls alone
 //   BENCH_NODE_OPTIONS='--max-semi-space-size=1'  other settings of Node than deploy/ has
 

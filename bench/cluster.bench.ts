@@ -4,7 +4,7 @@
 //
 //   node bench/cluster.bench.ts                   1,000 Services x 10 endpoints on 500 nodes, 4 routers: a minute
 //   BENCH_LARGE=1 node bench/cluster.bench.ts     10,000 Services on 1,000 nodes: some minutes, 3 GB
-//   BENCH_SERVICES, BENCH_NODES, BENCH_CHANGES    other sizes
+//   BENCH_SERVICES, BENCH_NODES, BENCH_CHANGES, BENCH_CREATED    other sizes
 //   BENCH_ONLY=changes,rolling                   only these of the scenarios below; the cold start is always there
 //   BENCH_NODE_OPTIONS='--max-semi-space-size=4' other settings of Node for the controller than deploy/ has
 //   BENCH_CPU_PROFILE=<directory>                 a CPU profile of each process, written when it ends
@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseAllDocuments } from 'yaml'
 import type { RequestInfo } from '../src/lab/apiserver/http/request-info.ts'
-import { type JsonObject, stringAt } from '../src/lab/apiserver/json.ts'
+import { type JsonObject, objectsAt, stringAt } from '../src/lab/apiserver/json.ts'
 import { type ApiServerHandle, startApiServer } from '../src/lab/apiserver/server.ts'
 import { freePort } from '../src/lab/loopback/programs.ts'
 import {
@@ -435,7 +435,8 @@ async function rollingRestart({ server, routers, requests }: Bench, controller: 
 }
 
 /** Services created at once: until each has an address and every router its routes. */
-async function createdAtOnce({ server, routers, requests }: Bench, controller: Running): Promise<void> {
+async function createdAtOnce(bench: Bench, controller: Running): Promise<void> {
+  const { server, routers, requests } = bench
   const from = size.services + 1
   for (let i = from; i < from + size.created; i++) server.objects.put(slice(i, endpoints(i)))
   await whenQuiet(requests, 3_000, 60_000)
@@ -463,6 +464,44 @@ async function createdAtOnce({ server, routers, requests }: Bench, controller: R
   line('  from the first creation until the last is announced everywhere', seconds(nowMs() - startMs))
   line('  writes to the API server so far', renderCounts(requests.take()))
   line('  memory', megabytes(controller))
+  await beneathStatuses(bench, () => unsaid(server) === 0)
+  line('  from the first creation until each Service and each Vip says so', seconds(nowMs() - startMs))
+  line('  writes to the API server since then', renderCounts(requests.take()))
+}
+
+const announcedConditions: ReadonlySet<string> = new Set(['Announced', 'bellhop.io/Announced'])
+
+/** Services and Vips that do not say yet that they are announced. */
+function unsaid(server: ApiServerHandle): number {
+  const services = server.objects
+    .list('v1', 'Service')
+    .filter((service) => stringAt(service, 'spec', 'type') === 'LoadBalancer')
+  const objects = [...services, ...server.objects.list('bellhop.io/v1alpha1', 'Vip')]
+  const says = (condition: JsonObject): boolean =>
+    announcedConditions.has(stringAt(condition, 'type') ?? '') && stringAt(condition, 'status') === 'True'
+  return objects.filter((object) => !objectsAt(object, 'status', 'conditions').some(says)).length
+}
+
+/** What a change of an endpoint waits for while statuses are written. */
+async function beneathStatuses({ server, routers }: Bench, areWritten: () => boolean): Promise<void> {
+  const fromWatch: number[] = []
+  for (let i = 0; !areWritten() && i < 600; i++) {
+    // Each Service twice, unready and ready again, and no other status of theirs is waited for.
+    const index = ((i >> 1) * 37) % size.services
+    const unready = i % 2 === 0
+    const took = await follow(
+      routers,
+      () => void server.objects.put(slice(index, unready ? withFirst(endpoints(index), 'unready') : endpoints(index))),
+      {
+        slice: `${serviceName(index)}-k8s`,
+        vip: vipOf(index),
+        paths: size.endpointsEach - (unready ? 1 : 0),
+      },
+    )
+    fromWatch.push(took.fromWatchMs)
+    await pause(100)
+  }
+  line('  an endpoint changes while statuses are written: -> UPDATE at the last router', spread(fromWatch))
 }
 
 // -------------------------------------------------------------------------------------------------------------- main

@@ -1,5 +1,5 @@
 // BFD without a thread of its own, for an agent: a handful of sessions, from which it draws no conclusions, in a process whose
-// longest stall with ten thousand VIPs is a fifteenth of the detection time (docs/benchmarks.md). A thread is 16 MB on every node of
+// longest stall with ten thousand VIPs is a tenth of the detection time (docs/benchmarks.md). A thread is 16 MB on every node of
 // a cluster. Controllers, with a session for each node and much larger stalls, have theirs.
 
 import { createUdpTransport } from '../bfd/udp-transport.ts'

@@ -55,15 +55,19 @@ export function* allocating(live: AllocateInput): Generator<undefined, Allocatio
   const { nowMs } = input
   const pools = indexPools(view)
   const ledger = openLedger(view, pools.poolOf)
-  const applicants = collectApplicants(input)
+  yield
+  const applicants = yield* collectApplicants(input)
+  yield
   const byUid = new Map(applicants.map(({ service }) => [service.meta.uid, service]))
   const occupied = occupiedAddresses(view, pools)
   const avoided = input.avoided ?? noAddresses
   const chooser = createChooser({ ledger, pools, services: byUid, occupied, avoided })
 
   yield
-  for (const applicant of applicants) chooser.adopt(applicant)
-  yield
+  for (const applicant of applicants) {
+    chooser.adopt(applicant)
+    yield
+  }
   const choices = new Map<Applicant, Choice>()
   const turns: Readonly<Record<ReturnType<typeof chooser.need>, Applicant[]>> = {
     nothing: [],
@@ -106,16 +110,18 @@ const frozen = (view: ClusterView): ClusterView => ({
   namespaces: new Map(view.namespaces),
 })
 
-function collectApplicants({ view, serviceClass }: AllocateInput): readonly Applicant[] {
-  return [...view.services.values()]
-    .filter((service) => notServedBecause(service, serviceClass) === undefined)
-    .map((service) => ({
-      key: namespacedName(service.meta.namespace, service.meta.name),
-      service,
-      families: wantedFamilies(service),
-      request: parseAddressRequest(service),
-    }))
-    .sort((a, b) => byAge(a.service, b.service) || (a.key < b.key ? -1 : 1))
+function* collectApplicants({
+  view,
+  serviceClass,
+}: AllocateInput): Generator<undefined, readonly Applicant[], undefined> {
+  const applicants: Applicant[] = []
+  for (const service of view.services.values()) {
+    yield
+    if (notServedBecause(service, serviceClass) !== undefined) continue
+    const key = namespacedName(service.meta.namespace, service.meta.name)
+    applicants.push({ key, service, families: wantedFamilies(service), request: parseAddressRequest(service) })
+  }
+  return applicants.sort((a, b) => byAge(a.service, b.service) || (a.key < b.key ? -1 : 1))
 }
 
 const byAge = (a: Service, b: Service): number => a.meta.creationTimestampMs - b.meta.creationTimestampMs

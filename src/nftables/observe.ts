@@ -30,11 +30,61 @@ const ofKind = (items: readonly Item[], kind: string): readonly Item[] =>
 
 const families: readonly TableFamily[] = ['ip', 'ip6', 'inet']
 
-/** From `nft -j list chains`: base chains at hook forward that packets of IPv4 or IPv6 meet. */
-export function forwardChains(json: string): readonly ForwardChain[] {
-  return ofKind(itemsOf(json), 'chain').flatMap((item) => {
+/** The chains of a node. */
+export interface ChainList {
+  /** Base chains at hook forward that packets of IPv4 or IPv6 meet. */
+  readonly forward: readonly ForwardChain[]
+  /** Whether there is a table of this `family name` with a chain, ours or anybody's. */
+  readonly hasTable: (key: string) => boolean
+}
+
+/** From `nft -j list chains`. */
+export const parseChains = (json: string): ChainList => skimChains(json) ?? readChains(json)
+
+function readChains(json: string): ChainList {
+  const chains = ofKind(itemsOf(json), 'chain')
+  const tables = new Set(chains.map(({ family, table }) => `${asText(family)} ${asText(table)}`))
+  return { forward: forwardChains(chains), hasTable: (key) => tables.has(key) }
+}
+
+const chainBegin = '{"chain": {"family": "'
+const hookMember = '"hook": '
+
+// Beside ten thousand Services kube-proxy has forty thousand chains in nftables mode, five megabytes that take an agent a quarter of a
+// second to parse, for each change of a VIP. Those with a hook are a handful, and found as text; a quote inside of a text is escaped,
+// so that no comment looks like a member. Undefined for what is spelled in another way than by every nft we know.
+function skimChains(json: string): ChainList | undefined {
+  if (!json.includes(chainBegin)) return undefined
+  const chains: Item[] = []
+  for (let at = json.indexOf(hookMember); at >= 0; at = json.indexOf(hookMember, at + 1)) {
+    const next = json.indexOf(chainBegin, at)
+    const end = next < 0 ? json.lastIndexOf(']') : json.lastIndexOf(',', next)
+    const chain = asObject(asObject(parsed(json.slice(json.lastIndexOf(chainBegin, at), end)))?.['chain'])
+    if (chain === undefined) return undefined
+    chains.push(chain)
+  }
+  return {
+    forward: forwardChains(chains),
+    hasTable: (key) => {
+      const [family, name] = key.split(' ')
+      return json.includes(`${chainBegin}${family}", "table": "${name}",`)
+    },
+  }
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}
+
+const forwardChains = (chains: readonly Item[]): readonly ForwardChain[] =>
+  chains.flatMap((item) => {
+    if (item['hook'] !== 'forward' || item['type'] !== 'filter') return []
     const family = families.find((candidate) => candidate === item['family'])
-    if (item['hook'] !== 'forward' || item['type'] !== 'filter' || family === undefined) return []
+    if (family === undefined) return []
     return [
       {
         family,
@@ -44,11 +94,6 @@ export function forwardChains(json: string): readonly ForwardChain[] {
       },
     ]
   })
-}
-
-/** From `nft -j list chains`: every table with a chain, ours and anybody's. */
-export const tablesWithChains = (json: string): ReadonlySet<string> =>
-  new Set(ofKind(itemsOf(json), 'chain').map((item) => `${asText(item['family'])} ${asText(item['table'])}`))
 
 /** From `nft -j list table` of a table that is wholly ours; without its elements where the listing was terse. */
 export const parseOwnTable = (json: string): Ours => oursOf(itemsOf(json).filter((item) => !('metainfo' in item)))
@@ -66,7 +111,7 @@ export function parseTable(json: string, { family, name }: TableName): ObservedT
   return {
     family,
     name,
-    forward: forwardChains(json).map((chain) => ({
+    forward: forwardChains(chains).map((chain) => ({
       ...chain,
       rules: rules.filter((rule) => rule['chain'] === chain.chain).map(observedRule),
     })),

@@ -12,7 +12,7 @@ import type { Exec } from '../runtime/exec.ts'
 import { pause } from '../runtime/pause.ts'
 import { err, ok, type Result } from '../runtime/result.ts'
 import { explainNft, isTransientNft, type NftablesError } from './errors.ts'
-import { forwardChains, parseOwnTable, parseTable, tablesWithChains } from './observe.ts'
+import { type ChainList, parseChains, parseOwnTable, parseTable } from './observe.ts'
 import {
   closedTables,
   mayClose,
@@ -114,10 +114,10 @@ interface Round {
   commits: number
 }
 
-/** `look` and the chains of all tables as `nft -j list chains` has them; undefined where nobody looks. */
+/** `look` and the chains of all tables; undefined where nobody looks. */
 interface Seen {
   readonly look: Look
-  readonly chains?: string
+  readonly chains?: ChainList
 }
 
 async function once(
@@ -146,7 +146,7 @@ async function once(
 async function firstLook({ look, vips, last }: NftRequest, round: Round): Promise<Result<Seen, NftablesError>> {
   // With the first VIP, and with the last, ways through other people's tables come and go.
   if (look === 'nothing' && last.closingKnown && vips.length > 0) return ok({ look })
-  const chains = await list(['chains'], round)
+  const chains = await listChains(round)
   return chains.ok ? ok({ look: look === 'nothing' ? 'rules' : look, chains: chains.value }) : chains
 }
 
@@ -156,7 +156,7 @@ async function keepOwnTable(
   round: Round,
 ): Promise<Result<{ readonly changed: boolean; readonly own?: NonNullable<NftState['own']> }, NftablesError>> {
   const desired = desiredTable(vips, refusals)
-  const present = chains === undefined ? last.own !== undefined : tablesWithChains(chains).has(keyOf(ownTable))
+  const present = chains === undefined ? last.own !== undefined : chains.hasTable(keyOf(ownTable))
   if (desired === undefined) {
     if (!present) return ok({ changed: false })
     const removed = await run(renderRemoval, round)
@@ -203,16 +203,14 @@ type Opened = Result<{ readonly changed: boolean; readonly openings: NftState['o
 
 async function keepOpenings(
   { vips, last }: NftRequest,
-  { look, chains }: Seen & { readonly chains: string },
+  { look, chains }: Seen & { readonly chains: ChainList },
   round: Round,
 ): Promise<Opened> {
   const openings = new Map<string, Opening>()
   const addresses = vips.map(({ address }) => address)
   let changed = false
   const names = new Map(
-    forwardChains(chains)
-      .filter(mayClose)
-      .map(({ family, name }) => [keyOf({ family, name }), { family, name }]),
+    chains.forward.filter(mayClose).map(({ family, name }) => [keyOf({ family, name }), { family, name }]),
   )
   for (const [key, name] of names) {
     const seen = await observe(name, look, round)
@@ -273,6 +271,11 @@ async function observe(name: TableName, look: Look, round: Running): Promise<Res
 const listTable = ({ family, name }: TableName, look: Look, round: Running): Promise<Result<string, NftablesError>> =>
   list(['table', family, name], round, look === 'everything' ? [] : ['-t'])
 
+async function listChains(round: Running): Promise<Result<ChainList, NftablesError>> {
+  const chains = await list(['chains'], round)
+  return chains.ok ? ok(parseChains(chains.value)) : chains
+}
+
 async function list(
   what: readonly string[],
   { exec }: Running,
@@ -291,35 +294,31 @@ async function run(input: string, round: Pick<Round, 'exec' | 'commits'>): Promi
 
 /** Whether kube-proxy runs in nftables mode here. A node without nft has no such kube-proxy that we could see. */
 export async function kubeProxyUsesNft(exec: Exec): Promise<boolean> {
-  const chains = await list(['chains'], { exec })
+  const chains = await listChains({ exec })
   if (!chains.ok) return false
-  const tables = tablesWithChains(chains.value)
-  return tables.has('ip kube-proxy') || tables.has('ip6 kube-proxy')
+  const { hasTable } = chains.value
+  return hasTable('ip kube-proxy') || hasTable('ip6 kube-proxy')
 }
 
 /** Whether nft works here: installed, allowed, and known to the kernel. */
 export async function nftWorks(exec: Exec): Promise<Result<true, NftablesError>> {
-  const chains = await list(['chains'], { exec })
+  const chains = await listChains({ exec })
   return chains.ok ? ok(true) : chains
 }
 
 /** Removes our table and whatever of ours stands in tables of others. The names of the tables that held something. */
 export async function removeNft(exec: Exec): Promise<Result<readonly string[], NftablesError>> {
-  const chains = await list(['chains'], { exec })
+  const chains = await listChains({ exec })
   if (!chains.ok) return holdsNothing(chains.error) ? ok([]) : chains
   const round = { exec, commits: 0 }
   const removed: string[] = []
   for (const key of [keyOf(ownTable), `inet ${redirectTable}`]) {
-    if (!tablesWithChains(chains.value).has(key)) continue
+    if (!chains.value.hasTable(key)) continue
     const gone = await run(`delete table ${key}\n`, round)
     if (!gone.ok) return gone
     removed.push(key)
   }
-  for (const [key, name] of new Map(
-    forwardChains(chains.value)
-      .filter(mayClose)
-      .map((chain) => [keyOf(chain), chain]),
-  )) {
+  for (const [key, name] of new Map(chains.value.forward.filter(mayClose).map((chain) => [keyOf(chain), chain]))) {
     const table = await observe(name, 'rules', round)
     if (!table.ok) return table
     const text = planClosing(table.value)

@@ -183,11 +183,12 @@ export function startReflector(options: ReflectorOptions): Reflector {
   else {
     signal.addEventListener('abort', stop, { once: true })
     client.onReturn((awaySinceMs) => {
-      // A connection on which something came since is none of those that went silent; nor is a page that was only just asked for.
-      const listing = state.phase.type === 'listing'
-      const heardMs = listing ? askedMs + pagePatienceMs : (freshness.facts().lastEventMonotonicMs ?? 0)
-      const silentSinceMs = listing ? clock.monotonicMs() : awaySinceMs
-      if (heardMs < silentSinceMs) feed({ type: 'server-returned' })
+      // A connection on which something came since is none of those that went silent; nor is a page that was only just asked for. Who
+      // waits has no connection, whatever came before it broke: what was asked for when the server went had begun before that.
+      const { type } = state.phase
+      const heardMs = type === 'listing' ? askedMs + pagePatienceMs : (freshness.facts().lastEventMonotonicMs ?? 0)
+      const silentSinceMs = type === 'listing' ? clock.monotonicMs() : awaySinceMs
+      if ((type !== 'listing' && type !== 'watching') || heardMs < silentSinceMs) feed({ type: 'server-returned' })
     }, signal)
     feed({ type: 'start' })
   }

@@ -4,11 +4,13 @@ import type { ServerResponse } from 'node:http'
 import { afterEach, expect, test } from 'vitest'
 import { createKubeClient, type KubeClient } from '../../src/k8s/client.ts'
 import { identityOf } from '../../src/k8s/json.ts'
+import type { KubeError } from '../../src/k8s/kube-error.ts'
 import { type Reflector, startReflector } from '../../src/k8s/reflector.ts'
 import { resources } from '../../src/k8s/resources.ts'
 import { type Log, silentLog } from '../../src/runtime/log.ts'
-import { must } from '../../src/runtime/result.ts'
+import { err, must, ok } from '../../src/runtime/result.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
+import { createVirtualClock } from '../../src/runtime/virtual-clock.ts'
 import { until } from './support/api-server.ts'
 import {
   type ScriptedServer,
@@ -157,6 +159,42 @@ test('a watch that went silent with the server is opened again as soon as the se
   expect(watches()[1]?.query.get('resourceVersion')).toBe('10')
   // One at the start, and what the test asked: a GET on a connection that broke is sent twice.
   expect(lists().length).toBeLessThanOrEqual(5)
+})
+
+test('who waits to try again is told that the server is back, though an event came after the first request had failed to be answered', async () => {
+  const clock = createVirtualClock(1000)
+  const watches: { readonly tell: (value: unknown) => void; readonly end: (error: KubeError) => void }[] = []
+  let isBack = (_awaySinceMs: number): void => {}
+  const client: Pick<KubeClient, 'request' | 'stream' | 'onReturn'> = {
+    request: async () => ok({ metadata: { resourceVersion: '10' }, items: [] }),
+    stream: ({ onOpen, onValue }) =>
+      new Promise((resolve) => {
+        onOpen?.()
+        watches.push({ tell: onValue, end: (error) => resolve(err(error)) })
+      }),
+    onReturn: (listener) => {
+      isBack = listener
+    },
+  }
+  const stop = new AbortController()
+  open.push(() => stop.abort())
+  startReflector({
+    client: client as KubeClient,
+    resource: resources.Node,
+    ...{ clock, random: () => 0, log: silentLog, signal: stop.signal },
+    sink: { begin: () => {}, stage: () => {}, swap: () => {}, put: () => {}, remove: () => {} },
+  })
+  await until('the first watch', () => watches.length === 1)
+  watches[0]?.tell({ type: 'ADDED', object: { kind: 'Node', metadata: { name: 'n1', resourceVersion: '11' } } })
+  // Until the waits are so long that nobody would notice the return by himself.
+  for (let failed = 1; failed <= 6; failed++) {
+    watches.at(-1)?.end({ status: 0, reason: 'Unreachable', message: 'away' })
+    await until('a wait', () => clock.nextTimerInMs() !== undefined)
+    if (failed < 6) clock.advance(60_000)
+    await until('the next watch', () => failed === 6 || watches.length === failed + 1)
+  }
+  isBack(999)
+  await until('the watch after the return', () => watches.length === 7)
 })
 
 test('events before a break are kept, and the watch continues after them', async () => {

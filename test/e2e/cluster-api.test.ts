@@ -210,10 +210,9 @@ describeWith({ programs: ['kubectl'] }, 'Bellhop at the API', () => {
       const followed = cluster.leaf.follow(hostPrefix(vip))
       for (const name of ['a', 'b']) {
         const replica = replicas.get(name)?.process
-        const sentAt = performance.now()
         replica?.kill('SIGTERM')
+        // After five seconds a process ends itself, with another status.
         expect(await replica?.end).toEqual({ status: 0, signal: null })
-        expect(performance.now() - sentAt).toBeLessThan(5000)
         await start(name)
         await sessionsAre(2)
       }

@@ -77,7 +77,8 @@ export async function startControllerProcess(options: ControllerOptions): Promis
 export async function whenReady({ process: replica, httpPort }: RunningController): Promise<void> {
   await replica.waitUntil(async () => (await fetch(`http://127.0.0.1:${httpPort}/readyz`)).ok, {
     what: 'the controller to be ready',
-    timeoutMs: 30_000,
+    // The program is compiled as it starts: ten seconds and more on a machine that does much else.
+    timeoutMs: 60_000,
   })
 }
 

@@ -74,19 +74,26 @@ export const hasLinkBandwidth = (paths: readonly Path[]): boolean =>
  * (or of any, by RFC 8950), collapsed by next hop self, at most as many as the peer takes. Without ADD-PATH at most one.
  */
 export function exportPaths(route: Route, family: Family, context: ExportContext): readonly Path[] {
-  if (context.nextHopSelf !== undefined) return selfPaths(route, family, context.nextHopSelf)
-  const eligible = context.codec.extendedNextHop?.has(family) === true ? route.paths : sameFamily(route.paths, family)
+  const isAnyFamily = context.codec.extendedNextHop?.has(family) === true
+  if (context.nextHopSelf !== undefined)
+    return selfPaths(route, ownNextHop(family, context.nextHopSelf, { isAnyFamily }))
+  const eligible = isAnyFamily ? route.paths : sameFamily(route.paths, family)
   if (eligible.length <= 1) return eligible
   const limit = context.codec.addPathSend.has(family) ? context.pathsLimit.get(family) : 1
   return limit === undefined || limit === 0 ? eligible : selectPaths(eligible, limit, context.seed, route.prefix)
 }
 
-function selfPaths(
-  route: Route,
+/** Our own address as a next hop in `family`. `isAnyFamily`: the router takes IPv6 next hops for IPv4 (RFC 8950). */
+export function ownNextHop(
   family: Family,
   { ipv4, ipv6 }: NonNullable<ExportContext['nextHopSelf']>,
-): readonly Path[] {
-  const nextHop = family === 'ipv4-unicast' ? ipv4 : ipv6
+  { isAnyFamily }: { readonly isAnyFamily: boolean },
+): Ip | undefined {
+  if (family === 'ipv6-unicast') return ipv6
+  return ipv4 ?? (isAnyFamily ? ipv6 : undefined)
+}
+
+function selfPaths(route: Route, nextHop: Ip | undefined): readonly Path[] {
   if (nextHop === undefined || route.paths.length === 0) return []
   const staying = route.paths.filter(({ leaving }) => leaving === undefined)
   // Behind us are those that stay; we leave with the last of them.

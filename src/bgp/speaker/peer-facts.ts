@@ -4,7 +4,7 @@ import { type Ip, unicastHostRefusal } from '../../net/ip.ts'
 import type { PeerCommand, PeerMachine, Session, SessionId } from '../fsm/collision.ts'
 import type { Negotiated } from '../fsm/negotiate.ts'
 import type { AfiSafi, Family } from '../packet/message.ts'
-import type { ExportContext } from '../rib/export.ts'
+import { type ExportContext, ownNextHop } from '../rib/export.ts'
 import type { SessionFacts } from './peer-report.ts'
 import type { PeerConfig, SessionStateName } from './protocol.ts'
 import { maxPrefixesRetrySeconds } from './session-config.ts'
@@ -49,13 +49,18 @@ function selfOf({ localAddresses: { ipv4, ipv6 } }: Connection): NonNullable<Exp
   return { ...(isUsable(ipv4) ? { ipv4 } : {}), ...(isUsable(ipv6) ? { ipv6 } : {}) }
 }
 
+const missing = (name: string): string =>
+  `has no ${name} address beside it${name === 'IPv4' ? ', and the router takes no IPv6 next hop instead (RFC 8950)' : ''}`
+
 /** With next hop self: the families in which nothing is announced, and why, in an operator's words. */
-function nextHopError(config: PeerConfig, { families }: Negotiated, connection: Connection): string | undefined {
+function nextHopError(config: PeerConfig, { families, codec }: Negotiated, connection: Connection): string | undefined {
   if (config.nextHop !== 'self') return undefined
   const { localAddress, localAddresses } = connection
   const words = families.flatMap((family) => {
+    const isAnyFamily = codec.extendedNextHop?.has(family) === true
+    if (ownNextHop(family, selfOf(connection), { isAnyFamily }) !== undefined) return []
     const [own, name] = family === 'ipv4-unicast' ? [localAddresses.ipv4, 'IPv4'] : [localAddresses.ipv6, 'IPv6']
-    const because = own === undefined ? `has no ${name} address beside it` : unicastHostRefusal(own)?.because
+    const because = own === undefined ? missing(name) : unicastHostRefusal(own)?.because
     if (because === undefined) return []
     return [
       `nothing is announced in ${family}: next hop self, and our end of the session, ${own ?? localAddress}, ${because}`,

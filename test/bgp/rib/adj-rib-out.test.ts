@@ -329,6 +329,20 @@ describe('next hop self', () => {
     const rib = ribWithTable(contextWith({ nextHopSelf: self }))
     expect(announce(rib, routeOver('2001:db8::10/128', [1]))).toEqual([])
   })
+
+  test.each([
+    ['IPv6 where there is no other', { ipv6: ip('fe80::1') }, '800e1e 000101 10 fe800000000000000000000000000001 00'],
+    ['IPv4 where there are both', { ...self, ipv6: ip('fe80::1') }, '400304 c0000201'],
+  ])('for IPv4 is an address of %s, and the router takes those of IPv6 (RFC 8950)', (_, nextHopSelf, attribute) => {
+    const context = contextWith({ nextHopSelf, codec: { extendedNextHop: new Set(['ipv4-unicast']) } })
+    const messages = announce(ribWithTable(context), routeOver('203.0.113.10/32', [1])).map(hex)
+    expect(messages).toEqual([expect.stringContaining(attribute.replaceAll(' ', ''))])
+  })
+
+  test('for IPv4 is no address of IPv6 where the router does not take that', () => {
+    const rib = ribWithTable(contextWith({ nextHopSelf: { ipv6: ip('fe80::1') } }))
+    expect(announce(rib, routeOver('203.0.113.10/32', [1]))).toEqual([])
+  })
 })
 
 describe('link bandwidth', () => {

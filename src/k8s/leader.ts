@@ -76,7 +76,16 @@ const restlessRenewMs = 200
 /** A look that failed is repeated: the API server may have lost one of its own hosts with the leader. */
 const successionRetryMs = 250
 
+/** More than this are not the deaths of single nodes. */
+const suspectedMax = 16
+
 const stopping = 'this process stops'
+
+interface Suspected {
+  readonly suspicion: Suspicion
+  /** By its end the lease is free for everybody. */
+  readonly untilMs: number
+}
 
 /** Starts campaigning at once. */
 export function startLeaderElection(options: LeaderElectionOptions): LeaderElection {
@@ -86,7 +95,8 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
   let state = initialElection(options.identity, timing)
   let term: Term | undefined
   let lastError: KubeError | undefined
-  let suspected: { readonly suspicion: Suspicion; readonly untilMs: number } | undefined
+  /** Several candidates may die at once, and one of them leads. */
+  let suspected: readonly Suspected[] = []
   let restlessUntilMs = Number.NEGATIVE_INFINITY
   let hurry = new AbortController()
 
@@ -157,7 +167,7 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
   }
 
   /** Within the campaign, so that no other attempt is under way. */
-  const succeedNow = async (suspicion: Suspicion): Promise<'done' | 'again'> => {
+  const succeedNow = async (suspicions: readonly Suspected[]): Promise<'done' | 'again'> => {
     const begunMs = clock.monotonicMs()
     const looked = await requests.look(signal)
     if (signal.aborted) return 'done'
@@ -167,7 +177,9 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
     }
     state = observeLease(state, looked.value, clock.monotonicMs())
     const lease = looked.value
-    if (lease === undefined || lease.holder === options.identity || !suspicion.concerns(lease.holder)) return 'done'
+    if (lease === undefined || lease.holder === options.identity) return 'done'
+    const suspicion = suspicions.map((each) => each.suspicion).find(({ concerns }) => concerns(lease.holder))
+    if (suspicion === undefined) return 'done'
     // Whoever has to show that he lives meets the same API server.
     const graceMs = Math.max(successionGraceMs, 3 * (clock.monotonicMs() - begunMs))
     const [lives] = await Promise.all([suspicion.answers(), pause(clock, graceMs, signal)])
@@ -194,15 +206,15 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
   const campaign = async (): Promise<void> => {
     while (!signal.aborted) {
       hurry = new AbortController()
-      const present = suspected
-      if (present === undefined) await attempt()
-      else if (clock.monotonicMs() >= present.untilMs || (await succeedNow(present.suspicion)) === 'done')
-        suspected = suspected === present ? undefined : suspected
+      const present = suspected.filter(({ untilMs }) => clock.monotonicMs() < untilMs)
+      suspected = present
+      if (present.length === 0) await attempt()
+      else if ((await succeedNow(present)) === 'done') suspected = suspected.filter((each) => !present.includes(each))
       await pause(clock, nextAttemptMs(), AbortSignal.any([signal, hurry.signal]))
     }
   }
   const nextAttemptMs = (): number => {
-    if (suspected !== undefined) return successionRetryMs
+    if (suspected.length > 0) return successionRetryMs
     if (term !== undefined)
       return Math.min(
         timing.retryPeriodMs,
@@ -241,8 +253,8 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
     },
     succeed: (suspicion) => {
       if (term !== undefined) return
-      // By its end the lease is free for everybody.
-      suspected = { suspicion, untilMs: clock.monotonicMs() + timing.leaseDurationMs }
+      const untilMs = clock.monotonicMs() + timing.leaseDurationMs
+      suspected = [...suspected, { suspicion, untilMs }].slice(-suspectedMax)
       hurry.abort()
     },
     stopped: campaign().then(release),

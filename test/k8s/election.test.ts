@@ -187,9 +187,12 @@ interface Scenario {
     readonly forMs: number
     readonly kind: Exclude<ReturnType<Trouble>, 'none'>
   }[]
-  /** Who takes whoever leads for dead, and after how long that one notices that something is wrong; absent = never. */
+  /**
+   * Who takes whom for dead, `of` absent: whoever leads; and after how long that one notices that something is wrong, absent = never.
+   */
   readonly suspicions?: readonly {
     readonly candidate: number
+    readonly of?: number
     readonly atMs: number
     readonly noticedAfterMs?: number
   }[]
@@ -242,9 +245,13 @@ async function play(scenario: Scenario, totalMs: number): Promise<Outcome> {
       signal: stop.signal,
     })
   })
-  for (const { candidate, atMs, noticedAfterMs } of scenario.suspicions ?? []) {
+  for (const { candidate, of, atMs, noticedAfterMs } of scenario.suspicions ?? []) {
     world.setTimer(atMs, () =>
-      elections[candidate]?.succeed({ concerns: () => true, stands: () => true, answers: async () => false }),
+      elections[candidate]?.succeed({
+        concerns: (holder) => of === undefined || holder === `c${of}`,
+        stands: () => true,
+        answers: async () => false,
+      }),
     )
     if (noticedAfterMs !== undefined)
       world.setTimer(atMs + noticedAfterMs, () => {
@@ -387,3 +394,24 @@ test('a leader that is dead is succeeded within a second', async () => {
   expect(succeeded * 100).toBeLessThanOrEqual(21_800)
   expect(leaders.slice(succeeded).every((at) => at.length === 1)).toBe(true)
 })
+
+test.each(['the leader first', 'the leader last'])(
+  'of candidates that die at once the leader is succeeded, too: %s',
+  async (order) => {
+    const quiet = { rates: [1, 1, 1], pauses: [], troubles: [], seed: 7 }
+    const first = (await play(quiet, 20_000)).holders.at(-1) ?? -1
+    const [left = -1, other = -1] = [0, 1, 2].filter((candidate) => candidate !== first)
+    const dead = order === 'the leader first' ? [first, other] : [other, first]
+    const { leaders } = await play(
+      {
+        ...quiet,
+        pauses: dead.map((candidate) => ({ candidate, atMs: 20_000, forMs: 90_000 })),
+        suspicions: dead.map((of) => ({ candidate: left, of, atMs: 20_900 })),
+      },
+      40_000,
+    )
+    const succeeded = leaders.findIndex((at, i) => i >= 200 && at.length === 1)
+    expect(leaders[succeeded]).toEqual([left])
+    expect(succeeded * 100).toBeLessThanOrEqual(21_800)
+  },
+)

@@ -12,7 +12,8 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { createRandom, type Random } from '../../fuzz/runner.ts'
 import { settle } from './settle.ts'
-import { drawStep, groupNames, type Step } from './steps.ts'
+import type { Step } from './steps/step.ts'
+import { drawStep, groupNames } from './steps.ts'
 import { type ChaosWorld, createWorld, pause } from './world.ts'
 
 const { values } = parseArgs({

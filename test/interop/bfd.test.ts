@@ -247,7 +247,8 @@ for (const kind of ['frr', 'bird'] as const)
       const begun = await begin(kind, { neighbor: { bfd: false } })
       await begun.established()
       for (const vip of vips) await begun.holds(vip, [101, 102])
-      expect(begun.speaker().status('tor')).toMatchObject({ bfd: 'Down', establishedCount: 1 })
+      const status = await begun.speaker().waitForStatus('tor', 'BFD late', ({ bfd }) => bfd === 'Down')
+      expect(status).toMatchObject({ state: 'Established', establishedCount: 1 })
     })
 
     // RFC 5882 section 3.2 wants AdminDown to leave BGP alone; FRR 8.4 and BIRD 2.0 both answer it with Cease/10.

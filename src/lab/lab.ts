@@ -63,6 +63,8 @@ export interface Lab extends AsyncDisposable {
   readonly takeTokens: () => Promise<void>
   /** The file with a manifest of the demo, as it must be on this control plane. */
   readonly manifest: (name: 'bgp' | 'whoami') => string
+  /** Applies a manifest, YAML or JSON, as it must be on this control plane. */
+  readonly apply: (manifest: string) => Promise<string>
   /** Pulls all cables of a node; its kubelet and kube-proxy go on without the API server. */
   readonly cutOff: (node: LabNode) => Promise<void>
   /** Plugs them in again. */
@@ -178,6 +180,7 @@ async function build(
     install: installation.install,
     takeTokens: installation.takeTokens,
     manifest: installation.manifest,
+    apply: (manifest) => mustKubectl(['apply', '-f', '-'], { input: plane.adapt(manifest) }),
     cutOff: async (node) => {
       cables.get(node.name)?.unplug()
       await Promise.all([node.setLan('down'), node.setManagement('down')])

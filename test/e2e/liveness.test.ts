@@ -14,6 +14,7 @@ import { hostPrefix } from '../../src/net/prefix.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { describeWith } from '../support/privileges.ts'
+import { labCluster } from './support-named-cluster.ts'
 import { becomes } from './support-replicas.ts'
 
 const programs = ['iptables', 'curl', 'kubectl', 'tcpdump', ...programsOf('bird'), ...programsOf('frr')]
@@ -141,7 +142,8 @@ describeWith({ netns: true, programs }, 'Liveness of nodes', () => {
 
   beforeAll(async () => {
     const leaves = ['bird', 'frr'] as const
-    lab = await startLab({ prefix: 'living', leaves, nodes: 4, clock: systemClock, log: silentLog })
+    const cluster = await labCluster()
+    lab = await startLab({ prefix: 'living', leaves, nodes: 4, ...cluster, clock: systemClock, log: silentLog })
     await lab.install()
     for (const manifest of ['bgp', 'whoami'] as const) await lab.mustKubectl(['apply', '-f', lab.manifest(manifest)])
     await lab.mustKubectl(['scale', 'deployment', 'whoami', '--replicas=4'])

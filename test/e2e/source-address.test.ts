@@ -15,6 +15,7 @@ import type { LabNode } from '../../src/lab/topology/topology.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { describeWith } from '../support/privileges.ts'
+import { labCluster } from './support-named-cluster.ts'
 import { becomes } from './support-replicas.ts'
 
 const programs = ['iptables', 'curl', 'kubectl', ...programsOf('bird'), ...programsOf('frr')]
@@ -78,13 +79,14 @@ describeWith({ netns: true, programs }, 'Local, from client to server', () => {
     lab.mustKubectl(['scale', 'deployment', '-l', 'app=whoami', `--replicas=${count}`])
 
   beforeAll(async () => {
-    lab = await startLab({ prefix: 'source', leaves: ['bird', 'frr'], clock: systemClock, log: silentLog })
+    const cluster = await labCluster()
+    lab = await startLab({ prefix: 'source', leaves: ['bird', 'frr'], ...cluster, clock: systemClock, log: silentLog })
     stage = setStage(lab, createStory({ write: () => {}, clock: systemClock, terminal: false }))
     await lab.install()
     for (const manifest of ['bgp', 'whoami'] as const) await lab.mustKubectl(['apply', '-f', lab.manifest(manifest)])
     await lab.mustKubectl(['annotate', 'service', 'whoami', 'bellhop.io/endpoint-policy=Serving'])
     await lab.mustKubectl(['delete', 'deployment', 'whoami'])
-    for (const { name } of stage.nodes) await lab.mustKubectl(['apply', '-f', '-'], { input: deploymentOn(name) })
+    for (const { name } of stage.nodes) await lab.apply(deploymentOn(name))
     await Promise.all([stage.startAgents(), stage.startController(stage.nodes[0])])
     await becomes('all pods', podsAre(perNode))
     await becomes('all next hops', stage.leavesHold(stage.nodes))

@@ -12,6 +12,7 @@ import { prefixLength } from '../../src/net/prefix.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { must } from '../../src/runtime/result.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
+import { labCluster } from './support-named-cluster.ts'
 import { becomes } from './support-replicas.ts'
 
 export interface Layer2Lab {
@@ -71,7 +72,7 @@ export async function startLayer2Lab(options: {
   readonly pods: number
 }): Promise<Layer2Lab> {
   const lab = await startLab({
-    ...{ prefix: options.prefix, nodes: options.nodes, leaves: ['bird', 'bird'] as const },
+    ...{ prefix: options.prefix, nodes: options.nodes, leaves: ['bird', 'bird'] as const, ...(await labCluster()) },
     ...{ clock: systemClock, log: silentLog },
   })
   try {
@@ -158,9 +159,7 @@ async function build(lab: Lab, pods: number): Promise<Layer2Lab> {
           ...((over['spec'] as object) ?? {}),
         },
       }))
-      await lab.mustKubectl(['apply', '-f', '-'], {
-        input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }),
-      })
+      await lab.apply(JSON.stringify({ apiVersion: 'v1', kind: 'List', items }))
     },
     owners: async () => {
       const { items } = JSON.parse(await lab.mustKubectl(['get', 'vips', '-o', 'json'])) as {

@@ -196,7 +196,12 @@ export function nodeKubeconfig(cluster: KubeconfigCluster, from: Endpoint, token
   }
 }
 
-type Manifest = Readonly<Record<string, unknown>> & { readonly kind?: string; readonly spec?: ManifestSpec }
+type Manifest = Readonly<Record<string, unknown>> & {
+  readonly kind?: string
+  readonly spec?: ManifestSpec
+  /** Of a List. */
+  readonly items?: readonly Manifest[]
+}
 type ManifestSpec = Readonly<Record<string, unknown>> & {
   readonly type?: string
   readonly template?: { readonly spec?: object }
@@ -209,7 +214,8 @@ function adapt(manifest: string, serviceClass: string): string {
 }
 
 function adaptObject(object: Manifest, serviceClass: string): Manifest {
-  const { kind, spec = {} } = object
+  const { kind, spec = {}, items } = object
+  if (items !== undefined) return { ...object, items: items.map((item) => adaptObject(item, serviceClass)) }
   if (kind === 'Service' && spec.type === 'LoadBalancer')
     return { ...object, spec: { ...spec, loadBalancerClass: serviceClass } }
   if (kind !== 'Deployment') return object

@@ -160,6 +160,10 @@ describeWith({ programs: ['kubectl'] }, 'A named cluster', () => {
     const [service = '', deployment = ''] = adapted.split('---\n')
     expect(programArgs).toEqual(['--class', `bellhop.io/${namespace}`, '--default-class', 'false'])
     expect(parse(service).spec).toEqual({ type: 'LoadBalancer', loadBalancerClass: `bellhop.io/${namespace}` })
+    const list = parse(
+      adapt('kind: List\nitems: [{kind: Service, spec: {type: LoadBalancer}}, {kind: VipPool, spec: {}}]\n'),
+    )
+    expect(list.items).toMatchObject([{ spec: { loadBalancerClass: `bellhop.io/${namespace}` } }, { spec: {} }])
     expect(parse(deployment).spec).toMatchObject({ replicas: 3, template: { spec: { schedulerName: labScheduler } } })
   })
 })

@@ -13,13 +13,13 @@ demo: deps ## a cluster, two routers and a client in network namespaces; the who
 test: deps ## every test; those that need root or a router say so when they cannot run
 	@node scripts/test.ts
 
-test-cluster: deps ## the scenarios at the level of the API and the demo's, on the cluster that KUBECONFIG names
+test-cluster: deps ## the scenarios that can, on the cluster that KUBECONFIG names
 	@test -n "$$KUBECONFIG" || { echo 'KUBECONFIG must name the cluster to test on'; exit 1; }
 	@BELLHOP_TEST_CLUSTER=yes node node_modules/vitest/vitest.mjs run --no-file-parallelism $(CLUSTER_TESTS)
 
 check: lint types test ## what CI runs
 
-CLUSTER_TESTS = $(addprefix test/e2e/,$(addsuffix .test.ts,cluster-api story range))
+CLUSTER_TESTS = $(addprefix test/e2e/,$(addsuffix .test.ts,cluster-api story range source-address liveness node-speakers layer2))
 
 lint: deps-npm ## biome: style, mistakes, and the directions of imports
 	@biome check --error-on-warnings

@@ -1,6 +1,6 @@
-// Where planning remembers beside last-heard.ts: what objects and Secrets said when last they made sense. A BgpPeer whose Secret vanishes, or an
-// object that is edited into nonsense, goes on as it was for as long as this process lives: a mistake costs no session and no VIP. What
-// is deleted is meant to go, but for a VipPool that VIPs still come from. A new process knows nothing of all this.
+// Where planning remembers beside last-heard.ts: what objects and Secrets said when last they made sense. A BgpPeer whose Secret
+// vanishes, or an object that is edited into nonsense, goes on as it was for as long as this process lives: a mistake costs no session
+// and no VIP. What is deleted is meant to go, but for a VipPool that VIPs still come from. A new process knows nothing of all this.
 
 import type { PeerConfig, PeerRange } from '../bgp/speaker/protocol.ts'
 import type { BgpPeer, ClusterChanges, ClusterView, Kind, ObjectMeta, VipPool } from '../k8s/objects.ts'

@@ -59,7 +59,7 @@ export const editPeer: Draw = (random) => {
     ['a shutdown', peer(name, { shutdown: 'chaos' })],
     ['IPv4 alone', peer(name, { families: ['ipv4-unicast'] })],
     ['a Secret that is not there', peer(name, { passwordSecretRef: { name: 'nowhere', key: 'password' } })],
-    ['no ADD-PATH', peer(name, { addPath: 'off' })],
+    ['no ADD-PATH', peer(name, { addPath: 'disabled' })],
     ['another description of the same', peer(name, { port: 179 })],
     ['deletion', undefined],
   ])
